@@ -1,0 +1,146 @@
+# ringclr: `make` builds ./ringclr, `make demo` shows it at work, `make test` runs the tests. `make help` lists the rest.
+#
+# Modes: MODE=release (default) or debug; SAN=address,undefined or SAN=thread adds sanitizers; CC=clang-14 is supported.
+# Each combination has its own folder below build/, so that switching never mixes objects.
+
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+MODE    ?= release
+SAN     ?=
+PREFIX  ?= /usr/local
+DESTDIR ?=
+comma   := ,
+empty   :=
+space   := $(empty) $(empty)
+BUILD   ?= build/$(MODE)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter gcc,$(CC)),,-$(notdir $(CC)))
+
+FOLDERS  := pipeline io model stages
+PACKAGES := liburing openblas libwebp libjpeg spng libzstd libarchive libxxhash libcjson hwloc gdlib inih
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
+CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CFLAGS   += -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden $(WARNINGS)
+# Contraction and association of floating-point operations stay as written: results are the same on every build of a path.
+CFLAGS   += -fno-math-errno -fno-trapping-math -ffp-contract=off
+LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -llbfgs -lm -pthread
+ifeq ($(MODE),debug)
+CFLAGS   += -O1
+else
+CFLAGS   += -O3
+endif
+ifneq ($(SAN),)
+CFLAGS   += -fsanitize=$(SAN) -fno-sanitize-recover=all
+LDFLAGS  += -fsanitize=$(SAN)
+endif
+
+# A file *_simd.c is compiled once per instruction set, with ISA naming the variant; a table picks one at start.
+ISAS            := portable avx2 avx512
+ISAFLAGS_portable :=
+ISAFLAGS_avx2     := -mavx2 -mfma -ffp-contract=fast
+ISAFLAGS_avx512   := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -ffp-contract=fast -mprefer-vector-width=512
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_simd.c,$(wildcard $(1)/*.c))) \
+          $(foreach isa,$(ISAS),$(patsubst %.c,$(BUILD)/%.$(isa).o,$(wildcard $(1)/*_simd.c)))
+LIBS  := $(foreach f,stages model io pipeline,$(BUILD)/libringclr-$(f).a)
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz_*.c))
+
+# What is being made, in short; V=1 shows the commands.
+ifeq ($(V),1)
+say =
+else
+.SILENT:
+say = @printf '  %-5s %s\n' $(1) $(2)
+endif
+
+.PHONY: all deps demo test check install clean help
+all: deps
+	@$(MAKE) --no-print-directory ringclr
+
+deps:
+	@tools/install-deps.sh
+
+# ./ringclr is the release build; other modes stay below build/.
+ringclr: $(BUILD)/ringclr
+	@cp -f $< $@.tmp && mv -f $@.tmp $@
+
+$(BUILD)/ringclr: $(call objects,tools) $(LIBS)
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+define library
+$(BUILD)/libringclr-$(1).a: $(call objects,$(1))
+	rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call library,$(f))))
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+define isa_rule
+$(BUILD)/%.$(1).o: %.c $(BUILD)/flags
+	mkdir -p $$(@D)
+	$$(call say,CC,"$$< ($(1))")
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(ISAFLAGS_$(1)) -DISA=$(1) -DISA_$(1)=1 -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+# Rebuild everything below BUILD when the flags change.
+$(BUILD)/flags: FORCE
+	mkdir -p $(@D)
+	printf '%s\n' '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || printf '%s\n' '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@
+.PHONY: FORCE
+FORCE:
+
+# Tests link the libraries, and the command line's own modules except its main().
+TOOL_MODULES := $(filter-out $(BUILD)/tools/main.o,$(call objects,tools))
+TEST_HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/helper_*.c))
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_HELPERS) $(TOOL_MODULES) $(LIBS)
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+.PRECIOUS: $(BUILD)/tests/%.o
+
+tests: $(TESTS) $(BUILD)/ringclr
+.PHONY: tests
+
+# Fuzzers (clang's libFuzzer), one a parser; each says in its first comment how to run it.
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang-14 MODE=debug SAN=fuzzer-no-link,address,undefined fuzzers
+fuzzers: $(FUZZERS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/%.o $(LIBS)
+	mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+.PHONY: fuzz fuzzers
+
+test: deps
+	@$(MAKE) --no-print-directory ringclr tests
+	@tests/run $(BUILD)
+
+check:
+	@tools/install-deps.sh --check
+	@tests/check
+
+demo: all
+	@tools/demo.sh
+
+install: all
+	install -D -m 755 ringclr $(DESTDIR)$(PREFIX)/bin/ringclr
+
+clean:
+	rm -rf build ringclr
+
+help:
+	@echo "make           install what is missing and build ./ringclr"
+	@echo "make demo      generate a data set, pack it, train, evaluate: about 5 minutes on two cores"
+	@echo "make test      build and run every test (SAN=address,undefined or SAN=thread for sanitizers)"
+	@echo "make fuzz      build the fuzzers with clang"
+	@echo "make check     formatting, static analysis, folder graph, shell scripts"
+	@echo "make install   copy ringclr to PREFIX/bin (PREFIX=$(PREFIX), DESTDIR=)"
+	@echo "make clean     remove build/ and ./ringclr"
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

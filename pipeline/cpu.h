@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which instruction set the kernels may use. Detected once; `--isa` forces a lower one. */
+#ifndef RINGCLR_PIPELINE_CPU_H
+#define RINGCLR_PIPELINE_CPU_H
+
+#include "pipeline/error.h"
+
+enum cpu_isa { CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 };
+
+/* The best this processor has: AVX-512 means F, BW, VL, DQ; AVX2 means AVX2 and FMA. */
+enum cpu_isa cpu_detect(void);
+
+/* Parses "auto", "portable", "avx2", "avx512". ERROR_USAGE on other words, ERROR_UNSUPPORTED when the processor lacks
+ * it. */
+int cpu_parse(const char *text, enum cpu_isa *isa, struct error *err);
+
+const char *cpu_isa_name(enum cpu_isa isa);
+
+/* Processors this process may run on (the cpuset, not the machine). At least 1. */
+unsigned cpu_allowed(void);
+
+#endif

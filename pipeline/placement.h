@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where threads run: hwloc's view of the processors that the cpuset allows.
+ *
+ * `auto` pins the compute team's threads each to a processor of its own (one per core first, then the second hardware
+ * threads) and lets every other thread float over the cpuset, or gives it a processor of its own while there are spare
+ * ones. `none` pins nothing. A LIST ("0,2,4-7") is used in order, compute threads first, and wraps around.
+ */
+#ifndef RINGCLR_PIPELINE_PLACEMENT_H
+#define RINGCLR_PIPELINE_PLACEMENT_H
+
+#include "pipeline/error.h"
+
+struct placement;
+
+/* spec: "auto", "none" or a list. ERROR_USAGE for a list that does not parse or names a processor outside the cpuset.
+ */
+struct placement *placement_create(const char *spec, struct error *err);
+void placement_destroy(struct placement *placement); /* NULL is allowed */
+
+enum placement_kind { PLACEMENT_COMPUTE, PLACEMENT_OTHER };
+
+/* Reserves a processor for the next thread of that kind; -1: the thread floats. Call from one thread. */
+int placement_next(struct placement *placement, enum placement_kind kind);
+
+/* Gives back one reservation that placement_next() made; cpu -1 does nothing. */
+void placement_release(struct placement *placement, enum placement_kind kind, int cpu);
+
+/* Forgets what was reserved for PLACEMENT_OTHER, so that a second graph may start. */
+void placement_reset_other(struct placement *placement);
+
+/* Pins the calling thread; cpu -1 does nothing. Failure to pin is not an error: the thread then floats. */
+void placement_pin_self(const struct placement *placement, int cpu);
+
+#endif
