@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shards: `.ring` files. docs/SHARD_FORMAT.md is the specification of the bytes; shard_format.h has the structs on
+ * disk.
+ *
+ * A shard is a header, blocks, an index and a footer. A block holds whole records, zstd-compressed together, or stored
+ * as they are where compression gains nothing; it describes itself, so that a lost index can be rebuilt. A record is
+ * one encoded image with a key, a label and its size in pixels.
+ */
+#ifndef RINGCLR_IO_SHARD_H
+#define RINGCLR_IO_SHARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/error.h"
+
+enum shard_codec { SHARD_RAW = 0 /* RGB, 8 bits, rows top to bottom */, SHARD_JPEG = 1, SHARD_WEBP = 2, SHARD_PNG = 3 };
+enum {
+	SHARD_CODECS = 4,
+	SHARD_MAX_SIDE = 65535,
+	SHARD_MAX_KEY = 4095,
+	SHARD_BLOCK_ALIGN = 4096,
+	SHARD_MAX_CLASSES = 1 << 20
+};
+
+const char *shard_codec_name(enum shard_codec codec); /* "raw", "jpeg", "webp", "png" */
+
+/* ---- writing ---- */
+
+struct shard_record_in {
+	const char *key; /* unique name, UTF-8 without NUL, e.g. "train/cat/0001.jpg" */
+	int32_t label;	 /* index into classes, or -1 */
+	uint32_t width, height;
+	enum shard_codec codec;
+	const void *data;
+	size_t bytes;
+};
+
+struct shard_writer_config {
+	const char *path;
+	const char *const *classes; /* names by label; may be NULL */
+	uint32_t class_count;
+	size_t block_bytes; /* a block is closed when its records reach this; 0: 64 KiB */
+	int zstd_level;	    /* 0: store everything */
+	const char *origin; /* one line of provenance for the header, e.g. the command; may be NULL */
+};
+
+struct shard_writer;
+
+struct shard_writer *shard_writer_create(const struct shard_writer_config *config, struct error *err);
+/* Copies the record. Order of calls is order of records. */
+int shard_writer_add(struct shard_writer *writer, const struct shard_record_in *record, struct error *err);
+/* Writes index and footer, syncs, renames. Frees, whatever the result. On failure no file appears. */
+int shard_writer_finish(struct shard_writer *writer, struct error *err);
+void shard_writer_abandon(struct shard_writer *writer); /* NULL is allowed */
+
+/* ---- reading ---- */
+
+struct shard_block {	     /* one block, from the index */
+	uint64_t offset;     /* of the block's header in the file; multiple of SHARD_BLOCK_ALIGN */
+	uint32_t disk_bytes; /* header + payload, without the padding behind it */
+	uint32_t raw_bytes;  /* payload once decompressed */
+	uint32_t first_record, record_count;
+	bool stored; /* payload is not compressed */
+};
+
+struct shard_record { /* one record, from the index */
+	uint32_t block;
+	uint32_t offset; /* of its image bytes in the decompressed payload */
+	uint32_t bytes;	 /* of its image */
+	int32_t label;
+	uint16_t width, height;
+	uint8_t codec;
+	uint64_t hash; /* XXH3-64 of its image bytes */
+	const char *key;
+};
+
+struct shard;
+
+/* Opens, reads footer and index, checks their hashes and every offset and size against the file. direct: O_DIRECT
+ * (falls back by itself, with a line on stderr, where the file system refuses it). */
+struct shard *shard_open(const char *path, bool direct, struct error *err);
+void shard_close(struct shard *shard); /* NULL is allowed */
+
+const char *shard_path(const struct shard *shard);
+int shard_fd(const struct shard *shard);
+uint64_t shard_file_bytes(const struct shard *shard);
+uint32_t shard_records(const struct shard *shard);
+uint32_t shard_blocks(const struct shard *shard);
+uint32_t shard_classes(const struct shard *shard);
+const char *shard_class(const struct shard *shard, uint32_t label);
+const char *shard_origin(const struct shard *shard);
+const struct shard_block *shard_block(const struct shard *shard, uint32_t block);
+const struct shard_record *shard_record(const struct shard *shard, uint32_t record);
+uint64_t shard_fingerprint(const struct shard *shard); /* hash of all that the index says, so of every record's bytes */
+uint32_t shard_max_disk_bytes(const struct shard *shard); /* of one block, rounded up to SHARD_BLOCK_ALIGN */
+uint32_t shard_max_raw_bytes(const struct shard *shard);  /* of one block */
+uint32_t shard_max_record_bytes(const struct shard *shard);
+
+/* A decompressor: one per thread. */
+struct shard_unpacker;
+struct shard_unpacker *shard_unpacker_create(struct error *err);
+void shard_unpacker_destroy(struct shard_unpacker *unpacker);
+
+/* Checks a block as read from disk against its header, its hash and the index, then decompresses its payload to raw
+ * (raw_bytes of it). check_hash false skips only the hash. ERROR_DAMAGED names file, block and first record. */
+int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, size_t disk_bytes,
+	struct shard_unpacker *unpacker, void *raw, size_t raw_capacity, bool check_hash, struct error *err);
+
+/* A slow, complete way to one record's bytes: pread, check, decompress. *data is malloc'd. */
+int shard_read_record(
+	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err);
+
+/* Checks everything: header, footer, index, every block's and record's hash, padding. Calls report once per damage with
+ * a line that names the block or record; returns the number of damages (0: sound), or a negative code when the file
+ * cannot be read at all. Every byte of the file is covered. */
+int64_t shard_verify(const char *path, void (*report)(void *ctx, const char *line), void *ctx, struct error *err);
+
+/* ---- several shards as one data set ---- */
+
+struct shard_set;
+
+/* Class tables must agree (same names in the same order), else ERROR_MISMATCH. */
+struct shard_set *shard_set_open(const char *const *paths, unsigned count, bool direct, struct error *err);
+void shard_set_close(struct shard_set *set);
+unsigned shard_set_count(const struct shard_set *set);
+struct shard *shard_set_at(const struct shard_set *set, unsigned index);
+uint64_t shard_set_records(const struct shard_set *set);
+/* Which shard and which record of it the set's record number `record` is. */
+void shard_set_locate(const struct shard_set *set, uint64_t record, unsigned *shard, uint32_t *local);
+const struct shard_record *shard_set_record(const struct shard_set *set, uint64_t record);
+uint64_t shard_set_fingerprint(const struct shard_set *set);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of the shard format that its writer, reader and verifier must agree on. */
+#include "io/shard_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+const char *shard_codec_name(enum shard_codec codec)
+{
+	static const char *const names[SHARD_CODECS] = {"raw", "jpeg", "webp", "png"};
+	return (unsigned)codec < SHARD_CODECS ? names[codec] : "unknown";
+}
+
+const char *shard_record_fault(const char *key, size_t key_bytes, int64_t label, uint32_t class_count, uint64_t width,
+	uint64_t height, unsigned codec, uint64_t bytes)
+{
+	if (key_bytes == 0)
+		return "its key is empty";
+	if (key_bytes > SHARD_MAX_KEY)
+		return "its key is longer than 4095 bytes";
+	if (memchr(key, '\0', key_bytes) != NULL)
+		return "its key contains a zero byte";
+	if (label < -1 || label >= (int64_t)class_count)
+		return "its label is not -1 and names no class";
+	if (width == 0 || height == 0 || width > SHARD_MAX_SIDE || height > SHARD_MAX_SIDE)
+		return "its width and height must be 1 to 65535";
+	if (codec >= SHARD_CODECS)
+		return "its codec is unknown";
+	if (bytes == 0)
+		return "it has no bytes";
+	if (bytes > SHARD_MAX_RAW_BYTES - sizeof(struct shard_record_disk) - key_bytes)
+		return "it is larger than the 1 GiB that a block holds";
+	if (codec == SHARD_RAW && bytes != 3 * width * height)
+		return "a raw image has width x height x 3 bytes";
+	return NULL;
+}
+
+const char *shard_sizes_fault(uint32_t compression, uint64_t disk_bytes, uint64_t raw_bytes)
+{
+	if (compression != SHARD_STORED && compression != SHARD_ZSTD)
+		return "unknown compression";
+	if (disk_bytes == 0 || raw_bytes == 0)
+		return "a size is zero";
+	if (compression == SHARD_STORED && disk_bytes != raw_bytes)
+		return "stored, but its sizes differ";
+	if (raw_bytes > SHARD_RATIO_SLACK + SHARD_MAX_RATIO * disk_bytes)
+		return "compressed further than the format allows";
+	return NULL;
+}
+
+const char *shard_expand(
+	void *dctx, uint32_t compression, const void *disk, size_t disk_bytes, void *raw, size_t raw_bytes)
+{
+	if (compression == SHARD_STORED) {
+		if (disk_bytes != raw_bytes)
+			return "stored, but its sizes differ";
+		memcpy(raw, disk, raw_bytes);
+		return NULL;
+	}
+	size_t got = ZSTD_decompressDCtx(dctx, raw, raw_bytes, disk, disk_bytes);
+	if (ZSTD_isError(got))
+		return ZSTD_getErrorName(got);
+	return got == raw_bytes ? NULL : "decompressed to fewer bytes than stated";
+}
+
+static int key_order(const void *a, const void *b)
+{
+	const struct shard_key *x = a, *y = b;
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	if (x->key_bytes != y->key_bytes)
+		return x->key_bytes < y->key_bytes ? -1 : 1;
+	int order = memcmp(x->key, y->key, x->key_bytes);
+	if (order != 0)
+		return order;
+	return x->record < y->record ? -1 : x->record > y->record;
+}
+
+const struct shard_key *shard_duplicate_key(struct shard_key *keys, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		keys[i].hash = XXH3_64bits(keys[i].key, keys[i].key_bytes);
+	qsort(keys, count, sizeof *keys, key_order);
+	for (size_t i = 0; i + 1 < count; i++)
+		if (keys[i].hash == keys[i + 1].hash && keys[i].key_bytes == keys[i + 1].key_bytes &&
+			memcmp(keys[i].key, keys[i + 1].key, keys[i].key_bytes) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+int shard_pread(int fd, const char *path, void *memory, size_t bytes, uint64_t offset, struct error *err)
+{
+	unsigned char *to = memory;
+	while (bytes > 0) {
+		ssize_t got = pread(fd, to, bytes, (off_t)offset);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_set_errno(err, ERROR_IO, errno, "cannot read '%s' at byte %llu", path,
+				(unsigned long long)offset);
+		if (got == 0)
+			return error_set(err, ERROR_DAMAGED, "'%s' ends at byte %llu, %zu bytes too early", path,
+				(unsigned long long)offset, bytes);
+		to += got;
+		bytes -= (size_t)got;
+		offset += (uint64_t)got;
+	}
+	return 0;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bytes of a shard, as docs/SHARD_FORMAT.md specifies them. Little-endian, nothing between fields.
+ *
+ *   0        header (4096 bytes)
+ *   4096     class table, then zeros up to a multiple of 4096
+ *   ...      block 0, zeros; block 1, zeros; ... each at a multiple of 4096
+ *   ...      index, zeros
+ *   end-128  footer; the file ends at a multiple of 4096
+ *
+ * The parts follow each other without a gap, so every byte of a file is a field under a hash or a zero that must be.
+ */
+#ifndef RINGCLR_IO_SHARD_FORMAT_H
+#define RINGCLR_IO_SHARD_FORMAT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SHARD_MAGIC	   "\x89RING\r\n\x1a" /* 8 bytes; broken by any text-mode transfer */
+#define SHARD_BLOCK_MAGIC  "RINGBLK\n"
+#define SHARD_FOOTER_MAGIC "RINGEND\n"
+
+enum {
+	SHARD_VERSION_MAJOR = 1,
+	SHARD_VERSION_MINOR = 0,
+	SHARD_HEADER_BYTES = 4096,
+	SHARD_ORIGIN_CAPACITY = 4024,
+	SHARD_BLOCK_HEADER_BYTES = 64,
+	SHARD_FOOTER_BYTES = 128,
+	SHARD_MAX_RAW_BYTES = 1 << 30, /* of a block once decompressed */
+	SHARD_MAX_CLASS_NAME = 4095,
+	/* Compressed bytes stand for at most this many times as many, plus the slack, so that a reader can bound its
+	 * memory by the file's size. A writer stores what would compress better. */
+	SHARD_MAX_RATIO = 1024,
+	SHARD_RATIO_SLACK = 1 << 20,
+};
+
+enum shard_compression { SHARD_STORED = 0, SHARD_ZSTD = 1 };
+
+struct shard_header_disk {
+	uint8_t magic[8];
+	uint16_t version_major, version_minor;
+	uint32_t required_flags; /* a set bit that a reader does not know: it must refuse the file */
+	uint32_t optional_flags; /* a set bit that a reader does not know: it ignores it */
+	uint32_t header_bytes;	 /* 4096 */
+	uint32_t block_bytes;	 /* what the writer aimed at; information only */
+	uint32_t class_count;
+	uint64_t class_bytes; /* of the class table, without its padding */
+	uint64_t class_hash;
+	uint32_t origin_bytes;
+	uint8_t reserved[12];
+	char origin[SHARD_ORIGIN_CAPACITY];
+	uint64_t hash; /* XXH3-64 of the 4088 bytes before it */
+} __attribute__((packed));
+
+struct shard_block_disk {
+	uint8_t magic[8];
+	uint32_t number;
+	uint32_t disk_bytes; /* this header and the payload */
+	uint32_t raw_bytes;  /* of the payload once decompressed */
+	uint32_t record_count;
+	uint32_t first_record;
+	uint32_t compression;
+	uint8_t reserved[16];
+	uint64_t payload_hash; /* XXH3-64 of the payload as it lies on disk */
+	uint64_t hash;	       /* XXH3-64 of the 56 bytes before it */
+} __attribute__((packed));
+
+/* Followed by key_bytes bytes of key. In a block: one per record, then the images. In the index: after the blocks. */
+struct shard_record_disk {
+	uint64_t hash; /* XXH3-64 of the image */
+	uint32_t bytes;
+	int32_t label;
+	uint16_t width, height;
+	uint8_t codec;
+	uint8_t reserved;
+	uint16_t key_bytes;
+} __attribute__((packed));
+
+struct shard_index_block_disk {
+	uint64_t offset;
+	uint64_t hash; /* the one at the end of the block's header */
+	uint32_t disk_bytes;
+	uint32_t raw_bytes;
+	uint32_t record_count;
+	uint32_t compression;
+} __attribute__((packed));
+
+struct shard_footer_disk {
+	uint8_t magic[8];
+	uint64_t file_bytes;
+	uint64_t header_hash; /* the header's own, and three copies of its fields, in case the header is lost */
+	uint64_t class_bytes;
+	uint64_t class_hash;
+	uint32_t class_count;
+	uint32_t block_count;
+	uint32_t record_count;
+	uint32_t index_compression;
+	uint64_t index_offset;
+	uint64_t index_disk_bytes;
+	uint64_t index_raw_bytes;
+	uint64_t index_hash; /* XXH3-64 of the index as it lies on disk */
+	uint8_t reserved[32];
+	uint64_t hash; /* XXH3-64 of the 120 bytes before it */
+} __attribute__((packed));
+
+static_assert(sizeof(struct shard_header_disk) == SHARD_HEADER_BYTES, "shard header");
+static_assert(offsetof(struct shard_header_disk, origin) == 64, "shard header: origin");
+static_assert(offsetof(struct shard_header_disk, hash) == 4088, "shard header: hash");
+static_assert(sizeof(struct shard_block_disk) == SHARD_BLOCK_HEADER_BYTES, "block header");
+static_assert(offsetof(struct shard_block_disk, hash) == 56, "block header: hash");
+static_assert(sizeof(struct shard_record_disk) == 24, "record entry");
+static_assert(sizeof(struct shard_index_block_disk) == 32, "index entry of a block");
+static_assert(sizeof(struct shard_footer_disk) == SHARD_FOOTER_BYTES, "footer");
+static_assert(offsetof(struct shard_footer_disk, index_offset) == 56, "footer: index");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a shard's structs are read in place: little-endian only");
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the shard's writer, reader and verifier share. Not for other modules: use shard.h. */
+#ifndef RINGCLR_IO_SHARD_INTERNAL_H
+#define RINGCLR_IO_SHARD_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "io/shard.h"
+#include "io/shard_format.h"
+
+static inline uint64_t shard_align(uint64_t bytes)
+{
+	return (bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
+}
+
+/* NULL if a record's description is allowed, else what is wrong with it. Used on writing and on reading. */
+const char *shard_record_fault(const char *key, size_t key_bytes, int64_t label, uint32_t class_count, uint64_t width,
+	uint64_t height, unsigned codec, uint64_t bytes);
+
+/* NULL if sizes and compression of a payload or index fit together, else what is wrong. */
+const char *shard_sizes_fault(uint32_t compression, uint64_t disk_bytes, uint64_t raw_bytes);
+
+/* Decompresses (or copies) disk to exactly raw_bytes. NULL, or what is wrong. dctx is a ZSTD_DCtx. */
+const char *shard_expand(
+	void *dctx, uint32_t compression, const void *disk, size_t disk_bytes, void *raw, size_t raw_bytes);
+
+struct shard_key {
+	uint64_t hash; /* set by shard_duplicate_key */
+	const char *key;
+	uint32_t key_bytes;
+	uint32_t record;
+};
+/* Sorts keys and returns one that stands there twice (the other is the next element), or NULL. */
+const struct shard_key *shard_duplicate_key(struct shard_key *keys, size_t count);
+
+/* pread until all of `bytes`; ERROR_IO, or ERROR_DAMAGED where the file ends before. */
+int shard_pread(int fd, const char *path, void *memory, size_t bytes, uint64_t offset, struct error *err);
+
+/* ---- pieces of opening, each checked against the file's size; the verifier calls them one by one ---- */
+
+/* ERROR_FORMAT: no shard at all; ERROR_DAMAGED: short or changed; ERROR_VERSION: needs a newer program. */
+int shard_load_header(
+	int fd, const char *path, uint64_t file_bytes, struct shard_header_disk *header, struct error *err);
+int shard_load_footer(
+	int fd, const char *path, uint64_t file_bytes, struct shard_footer_disk *footer, struct error *err);
+
+/* Names by label, one allocation: class_count pointers, then the bytes. */
+int shard_load_classes(
+	int fd, const char *path, const struct shard_footer_disk *footer, char ***classes, struct error *err);
+
+struct shard_index {
+	struct shard_block *blocks;
+	uint64_t *block_hashes;
+	struct shard_record *records;
+	char *keys; /* NUL-terminated, one after the other */
+	uint32_t block_count, record_count;
+	uint32_t max_disk_bytes, max_raw_bytes, max_record_bytes;
+	uint64_t hash; /* of the decompressed bytes */
+};
+int shard_load_index(
+	int fd, const char *path, const struct shard_footer_disk *footer, struct shard_index *index, struct error *err);
+void shard_index_free(struct shard_index *index);
+
+/* Compares a block as it lies on disk with what the index says. */
+int shard_check_block(const char *path, const struct shard_index *index, uint32_t block, const void *disk,
+	size_t disk_bytes, bool check_hash, struct error *err);
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An open shard: the index in memory (about 40 bytes and the key for each record, 40 for each block), and a descriptor
+ * that blocks are read from, with O_DIRECT where asked for and possible. shard_load.c fills it.
+ */
+#include "io/shard_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+struct shard {
+	char *path;
+	int fd;
+	uint64_t file_bytes;
+	char *origin;
+	char **classes;
+	uint32_t class_count;
+	struct shard_index index;
+	uint64_t fingerprint;
+};
+
+struct shard_unpacker {
+	ZSTD_DCtx *dctx;
+};
+
+/* Some file systems accept the flag and refuse the read, so one block is read to be sure. */
+static void direct_try(const struct shard *shard)
+{
+	int flags = fcntl(shard->fd, F_GETFL);
+	void *page = aligned_alloc(SHARD_BLOCK_ALIGN, SHARD_BLOCK_ALIGN);
+	int reason = page == NULL ? ENOMEM : 0;
+	if (reason == 0 && fcntl(shard->fd, F_SETFL, flags | O_DIRECT) != 0)
+		reason = errno;
+	if (reason == 0 && pread(shard->fd, page, SHARD_BLOCK_ALIGN, 0) != SHARD_BLOCK_ALIGN) {
+		reason = errno == 0 ? EIO : errno;
+		fcntl(shard->fd, F_SETFL, flags);
+	}
+	if (reason != 0)
+		fprintf(stderr, "ringclr: '%s' is read through the page cache: no O_DIRECT here (%s)\n", shard->path,
+			strerror(reason));
+	free(page);
+}
+
+static int shard_load(struct shard *shard, struct error *err)
+{
+	struct shard_header_disk header;
+	struct shard_footer_disk footer;
+	struct stat status;
+	if (fstat(shard->fd, &status) != 0)
+		return error_set_errno(err, ERROR_IO, errno, "cannot open '%s'", shard->path);
+	if (!S_ISREG(status.st_mode))
+		return error_set(err, ERROR_IO, "cannot open '%s': it is no regular file", shard->path);
+	shard->file_bytes = (uint64_t)status.st_size;
+	int rc = shard_load_header(shard->fd, shard->path, shard->file_bytes, &header, err);
+	if (rc == 0)
+		rc = shard_load_footer(shard->fd, shard->path, shard->file_bytes, &footer, err);
+	if (rc != 0)
+		return rc;
+	if (footer.header_hash != header.hash || footer.class_bytes != header.class_bytes ||
+		footer.class_hash != header.class_hash || footer.class_count != header.class_count)
+		return error_set(err, ERROR_DAMAGED, "'%s': header and footer are not of one file", shard->path);
+	rc = shard_load_classes(shard->fd, shard->path, &footer, &shard->classes, err);
+	if (rc == 0)
+		rc = shard_load_index(shard->fd, shard->path, &footer, &shard->index, err);
+	if (rc != 0)
+		return rc;
+	shard->class_count = footer.class_count;
+	shard->origin = strndup(header.origin, header.origin_bytes);
+	if (shard->origin == NULL)
+		return error_set(err, ERROR_MEMORY, "out of memory for '%s'", shard->path);
+	uint64_t parts[2] = {footer.class_hash, shard->index.hash};
+	shard->fingerprint = XXH3_64bits(parts, sizeof parts);
+	return 0;
+}
+
+struct shard *shard_open(const char *path, bool direct, struct error *err)
+{
+	struct error own = {0};
+	struct shard *shard = calloc(1, sizeof *shard);
+	if (shard == NULL || (shard->path = strdup(path)) == NULL) {
+		error_set(err, ERROR_MEMORY, "out of memory for '%s'", path);
+		free(shard);
+		return NULL;
+	}
+	/* O_NONBLOCK so that a named pipe is refused instead of waited for; it means nothing for a regular file. */
+	shard->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (shard->fd < 0)
+		error_set_errno(&own, ERROR_IO, errno, "cannot open '%s'", path);
+	else
+		shard_load(shard, &own);
+	if (own.code != 0) {
+		error_copy(err, &own);
+		shard_close(shard);
+		return NULL;
+	}
+	if (direct)
+		direct_try(shard);
+	return shard;
+}
+
+void shard_close(struct shard *shard)
+{
+	if (shard == NULL)
+		return;
+	if (shard->fd >= 0)
+		close(shard->fd);
+	shard_index_free(&shard->index);
+	free(shard->classes);
+	free(shard->origin);
+	free(shard->path);
+	free(shard);
+}
+
+const char *shard_path(const struct shard *shard)
+{
+	return shard->path;
+}
+
+int shard_fd(const struct shard *shard)
+{
+	return shard->fd;
+}
+
+uint64_t shard_file_bytes(const struct shard *shard)
+{
+	return shard->file_bytes;
+}
+
+uint32_t shard_records(const struct shard *shard)
+{
+	return shard->index.record_count;
+}
+
+uint32_t shard_blocks(const struct shard *shard)
+{
+	return shard->index.block_count;
+}
+
+uint32_t shard_classes(const struct shard *shard)
+{
+	return shard->class_count;
+}
+
+const char *shard_class(const struct shard *shard, uint32_t label)
+{
+	return label < shard->class_count ? shard->classes[label] : NULL;
+}
+
+const char *shard_origin(const struct shard *shard)
+{
+	return shard->origin;
+}
+
+const struct shard_block *shard_block(const struct shard *shard, uint32_t block)
+{
+	return &shard->index.blocks[block];
+}
+
+const struct shard_record *shard_record(const struct shard *shard, uint32_t record)
+{
+	return &shard->index.records[record];
+}
+
+uint64_t shard_fingerprint(const struct shard *shard)
+{
+	return shard->fingerprint;
+}
+
+uint32_t shard_max_disk_bytes(const struct shard *shard)
+{
+	return (uint32_t)shard_align(shard->index.max_disk_bytes);
+}
+
+uint32_t shard_max_raw_bytes(const struct shard *shard)
+{
+	return shard->index.max_raw_bytes;
+}
+
+uint32_t shard_max_record_bytes(const struct shard *shard)
+{
+	return shard->index.max_record_bytes;
+}
+
+struct shard_unpacker *shard_unpacker_create(struct error *err)
+{
+	struct shard_unpacker *unpacker = calloc(1, sizeof *unpacker);
+	if (unpacker != NULL && (unpacker->dctx = ZSTD_createDCtx()) != NULL)
+		return unpacker;
+	free(unpacker);
+	error_set(err, ERROR_MEMORY, "out of memory for a decompressor");
+	return NULL;
+}
+
+void shard_unpacker_destroy(struct shard_unpacker *unpacker)
+{
+	if (unpacker == NULL)
+		return;
+	ZSTD_freeDCtx(unpacker->dctx);
+	free(unpacker);
+}
+
+int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, size_t disk_bytes,
+	struct shard_unpacker *unpacker, void *raw, size_t raw_capacity, bool check_hash, struct error *err)
+{
+	if (block >= shard->index.block_count || raw_capacity < shard->index.blocks[block].raw_bytes)
+		return error_set(err, ERROR_USAGE, "'%s': block %u of %u does not fit %zu bytes", shard->path, block,
+			shard->index.block_count, raw_capacity);
+	const struct shard_block *expected = &shard->index.blocks[block];
+	int rc = shard_check_block(shard->path, &shard->index, block, disk, disk_bytes, check_hash, err);
+	if (rc != 0)
+		return rc;
+	const char *fault = shard_expand(unpacker->dctx, expected->stored ? SHARD_STORED : SHARD_ZSTD,
+		(const unsigned char *)disk + SHARD_BLOCK_HEADER_BYTES, expected->disk_bytes - SHARD_BLOCK_HEADER_BYTES,
+		raw, expected->raw_bytes);
+	if (fault != NULL)
+		return error_set(err, ERROR_DAMAGED, "'%s': block %u (records %u to %u) is damaged: %s", shard->path,
+			block, expected->first_record, expected->first_record + expected->record_count - 1, fault);
+	return 0;
+}
+
+int shard_read_record(
+	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err)
+{
+	if (record >= shard->index.record_count)
+		return error_set(err, ERROR_USAGE, "'%s' has %u records, there is no record %u", shard->path,
+			shard->index.record_count, record);
+	const struct shard_record *entry = shard_record(shard, record);
+	const struct shard_block *block = shard_block(shard, entry->block);
+	/* Whole pages into aligned memory: the descriptor may be O_DIRECT. The file goes on behind every block. */
+	size_t disk_bytes = shard_align(block->disk_bytes);
+	unsigned char *disk = aligned_alloc(SHARD_BLOCK_ALIGN, disk_bytes), *raw = malloc(block->raw_bytes);
+	unsigned char *image = malloc(entry->bytes);
+	struct shard_unpacker *unpacker = shard_unpacker_create(err);
+	int rc = 0;
+	if (disk == NULL || raw == NULL || image == NULL || unpacker == NULL) {
+		error_set(err, ERROR_MEMORY, "out of memory for record %u of '%s'", record, shard->path);
+		rc = ERROR_MEMORY;
+	}
+	if (rc == 0)
+		rc = shard_pread(shard->fd, shard->path, disk, disk_bytes, block->offset, err);
+	if (rc == 0)
+		rc = shard_unpack(shard, entry->block, disk, disk_bytes, unpacker, raw, block->raw_bytes, true, err);
+	if (rc == 0) {
+		memcpy(image, raw + entry->offset, entry->bytes);
+		if (XXH3_64bits(image, entry->bytes) != entry->hash)
+			rc = error_set(err, ERROR_DAMAGED, "'%s': record %u ('%.200s') is damaged: hash", shard->path,
+				record, entry->key);
+	}
+	shard_unpacker_destroy(unpacker);
+	free(disk);
+	free(raw);
+	if (rc != 0) {
+		free(image);
+		return rc;
+	}
+	*data = image;
+	*bytes = entry->bytes;
+	return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shards that were made to do harm: shared by test_shard and fuzz_shard (which links no helper). */
+#ifndef RINGCLR_TESTS_HOSTILE_SHARD_H
+#define RINGCLR_TESTS_HOSTILE_SHARD_H
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "io/shard.h"
+#include "io/shard_format.h"
+
+static inline void blocks_sign(unsigned char *shard, size_t bytes)
+{
+	for (size_t at = 0; at + SHARD_BLOCK_ALIGN <= bytes; at += SHARD_BLOCK_ALIGN) {
+		struct shard_block_disk header;
+		memcpy(&header, shard + at, sizeof header);
+		if (memcmp(header.magic, SHARD_BLOCK_MAGIC, sizeof header.magic) != 0)
+			continue;
+		if (header.disk_bytes > sizeof header && header.disk_bytes <= bytes - at)
+			header.payload_hash =
+				XXH3_64bits(shard + at + sizeof header, header.disk_bytes - sizeof header);
+		header.hash = XXH3_64bits(&header, offsetof(struct shard_block_disk, hash));
+		memcpy(shard + at, &header, sizeof header);
+	}
+}
+
+/* Computes every hash of a shard in memory anew, as far as the places it states lie inside: what an attacker does. */
+static inline void shard_sign(unsigned char *shard, size_t bytes)
+{
+	struct shard_header_disk header;
+	struct shard_footer_disk footer;
+	if (bytes < sizeof header + sizeof footer)
+		return;
+	blocks_sign(shard, bytes);
+	memcpy(&header, shard, sizeof header);
+	memcpy(&footer, shard + bytes - sizeof footer, sizeof footer);
+	if (header.class_bytes <= bytes - sizeof header)
+		header.class_hash = XXH3_64bits(shard + sizeof header, (size_t)header.class_bytes);
+	header.hash = XXH3_64bits(&header, offsetof(struct shard_header_disk, hash));
+	footer.class_hash = header.class_hash;
+	footer.header_hash = header.hash;
+	if (footer.index_offset <= bytes && footer.index_disk_bytes <= bytes - footer.index_offset)
+		footer.index_hash = XXH3_64bits(shard + footer.index_offset, (size_t)footer.index_disk_bytes);
+	footer.hash = XXH3_64bits(&footer, offsetof(struct shard_footer_disk, hash));
+	memcpy(shard, &header, sizeof header);
+	memcpy(shard + bytes - sizeof footer, &footer, sizeof footer);
+}
+
+/* What was read goes here, so that no compiler leaves the reading out. */
+static volatile size_t hostile_sink;
+
+/* Uses a shard in every way there is; nothing may crash. Returns the code of opening it. */
+static inline int shard_exercise(const char *path)
+{
+	struct error err = {0};
+	shard_verify(path, NULL, NULL, &err);
+	err = (struct error){0};
+	struct shard *shard = shard_open(path, false, &err);
+	if (shard == NULL)
+		return err.code;
+	hostile_sink += strlen(shard_origin(shard));
+	for (uint32_t i = 0; i < shard_classes(shard); i++)
+		hostile_sink += strlen(shard_class(shard, i));
+	for (uint32_t i = 0; i < shard_records(shard); i++) {
+		const struct shard_record *record = shard_record(shard, i);
+		unsigned char *data = NULL;
+		size_t bytes = 0;
+		err = (struct error){0};
+		hostile_sink += strlen(record->key);
+		if (i < 20 && shard_read_record(shard, i, &data, &bytes, &err) == 0)
+			hostile_sink += data[0] + data[bytes - 1];
+		free(data);
+	}
+	shard_close(shard);
+	return 0;
+}
+
+#endif

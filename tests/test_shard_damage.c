@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shards that were damaged, cut off, made by newer programs or made to do harm: nothing passes, and it is told what is
+ * wrong. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/shard.h"
+#include "io/shard_format.h"
+#include "tests/helper_files.h"
+#include "tests/helper_shard.h"
+#include "tests/hostile_shard.h"
+
+/* What a report about byte `at` must say. */
+static void part_of(const struct shard *shard, const unsigned char *bytes, size_t size, size_t at, char *part, size_t n)
+{
+	struct shard_footer_disk footer;
+	memcpy(&footer, bytes + size - sizeof footer, sizeof footer);
+	if (at < 4096)
+		snprintf(part, n, "header: ");
+	else if (at < 4096 + footer.class_bytes)
+		snprintf(part, n, "class table: ");
+	else if (at < shard_block(shard, 0)->offset)
+		snprintf(part, n, "padding of the class table");
+	else if (at >= size - sizeof footer)
+		snprintf(part, n, "footer: ");
+	else if (at >= footer.index_offset + footer.index_disk_bytes)
+		snprintf(part, n, "padding of the index");
+	else if (at >= footer.index_offset)
+		snprintf(part, n, "index: ");
+	else
+		for (uint32_t b = 0; b < shard_blocks(shard); b++) {
+			const struct shard_block *block = shard_block(shard, b);
+			if (at >= block->offset)
+				snprintf(part, n,
+					at < block->offset + block->disk_bytes ? ": block %u ("
+									       : "padding of block %u ",
+					b);
+		}
+}
+
+static void test_every_byte_flipped(void **state)
+{
+	struct helper_place *place = *state;
+	struct error err = {0};
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, &size);
+	struct shard *shard = shard_open(place->path, false, &err);
+	assert_non_null(shard);
+	assert_int_equal(shard_blocks(shard), 3);
+	assert_false(shard_block(shard, 0)->stored);
+	assert_true(shard_block(shard, 2)->stored);
+	int fd = open(place->path, O_WRONLY);
+	struct philox random = philox_stream(4, 0, 0, 0, PHILOX_TEST);
+	for (size_t at = 0; at < size; at++) {
+		struct helper_report report;
+		char part[64] = "";
+		unsigned char flipped = bytes[at] ^ (unsigned char)(1u << philox_below(&random, 8));
+		assert_int_equal(pwrite(fd, &flipped, 1, (off_t)at), 1);
+		int64_t damages = helper_verify(place->path, &report);
+		part_of(shard, bytes, size, at, part, sizeof part);
+		if (damages <= 0 || strstr(report.text, part) == NULL)
+			fail_msg("byte %zu: %d damages, '%s' is not in: %s", at, (int)damages, part, report.text);
+		assert_int_equal(pwrite(fd, bytes + at, 1, (off_t)at), 1);
+	}
+	close(fd);
+	shard_close(shard);
+	helper_assert_sound(place->path);
+	free(bytes);
+}
+
+/* Also with zeros or other bytes behind the end. */
+static void test_every_truncation(void **state)
+{
+	struct helper_place *place = *state;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, &size);
+	for (size_t length = size + 8192; length-- > 0;) {
+		struct error err = {0};
+		struct helper_report report;
+		if (length == size)
+			continue;
+		assert_int_equal(truncate(place->path, (off_t)length), 0);
+		struct shard *shard = shard_open(place->path, false, &err);
+		assert_null(shard);
+		assert_int_equal(err.code, length == 0 ? ERROR_FORMAT : ERROR_DAMAGED);
+		assert_non_null(strstr(err.message, place->path));
+		if (length % 64 != 0 && length % 4096 > 2)
+			continue;
+		int64_t damages = helper_verify(place->path, &report);
+		assert_true(length == 0 ? damages == ERROR_FORMAT : damages > 0);
+	}
+	free(bytes);
+}
+
+/* Several damages: all of them are told, and without index or footer the blocks are still checked. */
+static void test_verify_goes_on(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_report report;
+	struct error err = {0};
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, &size);
+	struct shard *shard = shard_open(place->path, false, &err);
+	uint64_t offsets[3] = {
+		shard_block(shard, 0)->offset, shard_block(shard, 1)->offset, shard_block(shard, 2)->offset};
+	shard_close(shard);
+	bytes[offsets[0] + 70] ^= 1;
+	bytes[offsets[2] + 70] ^= 1;
+	bytes[5000] ^= 1;
+	helper_file_write(place->path, bytes, size);
+	assert_int_equal(helper_verify(place->path, &report), 3);
+	assert_non_null(strstr(report.text, "padding of the class table"));
+	assert_non_null(strstr(report.text, "block 0 (records 0 to 1)"));
+	assert_non_null(strstr(report.text, "block 2 (records 4 to 5)"));
+
+	bytes[size - 20] ^= 1; /* the footer, so that the index is lost too */
+	helper_file_write(place->path, bytes, size);
+	assert_int_equal(helper_verify(place->path, &report), 4);
+	assert_non_null(strstr(report.text, "footer: "));
+	assert_non_null(strstr(report.text, "block 0 (2 records from record 0)"));
+	assert_non_null(strstr(report.text, "block 2 (2 records from record 4)"));
+
+	bytes[size - 20] ^= 1;
+	bytes[offsets[2] + 0x1000 + 4096] ^= 1; /* the index; and the header of block 1 */
+	bytes[offsets[1] + 9] ^= 1;
+	helper_file_write(place->path, bytes, size);
+	helper_verify(place->path, &report);
+	assert_non_null(strstr(report.text, "index: "));
+	assert_non_null(strstr(report.text, "block 1 (2 pages"));
+	assert_non_null(strstr(report.text, "block 2 (2 records from record 4)"));
+
+	memset(bytes, 0, 4096); /* no header at all: the footer knows enough */
+	helper_file_write(place->path, bytes, size);
+	assert_true(helper_verify(place->path, &report) > 3);
+	assert_non_null(strstr(report.text, "header: "));
+	free(bytes);
+}
+
+/* A block of another shard, sound in itself, is not the one that the index names. */
+static void test_block_swapped(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_report report;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, &size), page[8192];
+	struct error err = {0};
+	struct shard *shard = shard_open(place->path, false, &err);
+	uint64_t one = shard_block(shard, 1)->offset, two = shard_block(shard, 2)->offset;
+	memcpy(page, bytes + one, sizeof page);
+	memcpy(bytes + one, bytes + two, sizeof page);
+	memcpy(bytes + two, page, sizeof page);
+	shard_close(shard);
+	helper_file_write(place->path, bytes, size);
+	assert_int_equal(helper_verify(place->path, &report), 2);
+	assert_non_null(strstr(report.text, "not the block that the index names"));
+	shard = shard_open(place->path, false, &err);
+	assert_non_null(shard);
+	unsigned char *data = NULL;
+	assert_int_equal(shard_read_record(shard, 2, &data, &size, &err), ERROR_DAMAGED);
+	assert_non_null(strstr(err.message, "block 1 (records 2 to 3)"));
+	shard_close(shard);
+	free(bytes);
+}
+
+/* Patches the header, computes the hashes anew, and opens. */
+static struct shard *open_patched(
+	const char *path, const unsigned char *bytes, size_t size, size_t at, uint32_t value, struct error *err)
+{
+	unsigned char *patched = malloc(size);
+	memcpy(patched, bytes, size);
+	memcpy(patched + at, &value, at < 12 ? 2 : 4);
+	shard_sign(patched, size);
+	helper_file_write(path, patched, size);
+	free(patched);
+	*err = (struct error){0};
+	return shard_open(path, false, err);
+}
+
+static void test_versions(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_report report;
+	struct error err = {0};
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, &size);
+	assert_null(open_patched(place->path, bytes, size, 8, 2, &err)); /* major version */
+	assert_int_equal(err.code, ERROR_VERSION);
+	assert_non_null(strstr(err.message, "format 2.0"));
+	assert_int_equal(helper_verify(place->path, &report), ERROR_VERSION);
+	assert_null(open_patched(place->path, bytes, size, 12, 1u << 5, &err)); /* required flags */
+	assert_int_equal(err.code, ERROR_VERSION);
+	assert_non_null(strstr(err.message, "feature number 5"));
+	struct shard *shard = open_patched(place->path, bytes, size, 16, 1u << 5, &err); /* optional flags */
+	assert_non_null(shard);
+	shard_close(shard);
+	helper_assert_sound(place->path);
+	shard = open_patched(place->path, bytes, size, 10, 7, &err); /* minor version */
+	assert_non_null(shard);
+	shard_close(shard);
+	assert_null(open_patched(place->path, bytes, size, 0, 0x20202020, &err)); /* magic */
+	assert_int_equal(err.code, ERROR_FORMAT);
+	/* A damaged version is damage, not a newer version. */
+	bytes[8] = 9;
+	helper_file_write(place->path, bytes, size);
+	err = (struct error){0};
+	assert_null(shard_open(place->path, false, &err));
+	assert_int_equal(err.code, ERROR_DAMAGED);
+	free(bytes);
+}
+
+static void test_not_shards(void **state)
+{
+	struct helper_place *place = *state;
+	struct error err = {0};
+	char text[20000];
+	memset(text, 'x', sizeof text);
+	helper_file_write(place->path, text, sizeof text);
+	assert_null(shard_open(place->path, false, &err));
+	assert_int_equal(err.code, ERROR_FORMAT);
+	err = (struct error){0};
+	assert_int_equal(shard_verify(place->path, NULL, NULL, &err), ERROR_FORMAT);
+	err = (struct error){0};
+	assert_null(shard_open(place->folder, false, &err));
+	assert_int_equal(err.code, ERROR_IO);
+	assert_int_equal(shard_verify(place->folder, NULL, NULL, NULL), ERROR_IO);
+	char *missing = helper_path(place->folder, "missing.ring");
+	err = (struct error){0};
+	assert_null(shard_open(missing, false, &err));
+	assert_int_equal(err.code, ERROR_IO);
+	assert_non_null(strstr(err.message, missing));
+	assert_int_equal(shard_verify(missing, NULL, NULL, NULL), ERROR_IO);
+	free(missing);
+}
+
+/* Fields and sizes changed at random, hashes made right again: whatever happens, it is no crash. */
+static void test_hostile(void **state)
+{
+	struct helper_place *place = *state;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, &size), *hostile = malloc(size);
+	struct shard_footer_disk footer;
+	memcpy(&footer, bytes + size - sizeof footer, sizeof footer);
+	size_t opened = 0, refused = 0;
+	for (uint32_t seed = 0; seed < 6000; seed++) {
+		struct philox random = philox_stream(seed, 0, 0, 0, PHILOX_TEST);
+		size_t starts[] = {0, 4096, 8192, footer.index_offset, footer.index_offset, size - sizeof footer};
+		size_t lengths[] = {64, 16, size - 8192, footer.index_disk_bytes, 128, sizeof footer};
+		memcpy(hostile, bytes, size);
+		for (uint32_t n = 1 + philox_below(&random, 3); n > 0; n--) {
+			uint32_t part = philox_below(&random, 6);
+			unsigned char *at = hostile + starts[part] + philox_below(&random, (uint32_t)lengths[part]);
+			static const uint32_t values[] = {0, 1, 0xff, 0xffff, 0x7fffffff, 0xffffffff, 4096, 0x80000000};
+			uint32_t value = values[philox_below(&random, 8)];
+			size_t width = (size_t)1 << philox_below(&random, 3);
+			if (philox_below(&random, 2) == 0)
+				*at ^= (unsigned char)(1u << philox_below(&random, 8));
+			else if (at + width <= hostile + size)
+				memcpy(at, &value, width);
+		}
+		shard_sign(hostile, size);
+		helper_file_write(place->path, hostile, size);
+		int rc = shard_exercise(place->path);
+		opened += rc == 0;
+		refused += rc != 0;
+	}
+	assert_true(opened > 100 && refused > 100);
+	free(hostile);
+	free(bytes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_every_byte_flipped, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_every_truncation, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_verify_goes_on, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_block_swapped, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_versions, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_not_shards, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_hostile, helper_place_make, helper_place_remove),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
