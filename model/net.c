@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs the list of steps: forwards in order, backwards in reverse.
+ *
+ * Each step is one sweep of the team over the batch; between two steps the statistics of a BN close. Forward, a
+ * convolution's sweep ends with the moments of its output, and whoever reads that output normalises it. Backward, the
+ * sweep that completes a value's gradient undoes the ReLU in front of it and sums for its BN, and whoever reads that
+ * gradient applies BN's backward to it. So an activation or gradient crosses memory once each way.
+ *
+ * A parameter's value is last read before its gradient is announced: gamma and beta are copied at forward, and a
+ * convolution's data gradient comes before its weight gradient.
+ */
+#include "model/net_steps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int check_config(struct net_config *config, struct error *err)
+{
+	unsigned depth;
+	char name[24];
+	snprintf(name, sizeof name, "resnet%u", config->depth);
+	if (net_parse_model(name, &depth, err) < 0)
+		return ERROR_USAGE;
+	if (!(config->width > 0.0f && config->width <= 16.0f))
+		return error_set(err, ERROR_USAGE, "width %g: the model's width must be above 0 and at most 16",
+			(double)config->width);
+	if (config->size == 0 || config->size > 4096)
+		return error_set(err, ERROR_USAGE, "input side %u: must be 1 to 4096 pixels", config->size);
+	if (config->max_rows == 0)
+		return error_set(err, ERROR_USAGE, "a net for 0 images: the batch must have at least one");
+	if (config->head_dim > 65536)
+		return error_set(err, ERROR_USAGE, "head of %u outputs: must be at most 65536", config->head_dim);
+	if (config->head_dim == 0)
+		config->head_dim = 128;
+	if (config->stem == NET_STEM_AUTO)
+		config->stem = config->size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
+	return 0;
+}
+
+static int alloc_tables(struct net *net, struct arena *arena, struct error *err)
+{
+	net->params = arena_alloc(arena, "plan", NET_PARAMS_MAX, sizeof(struct param), 0, err);
+	net->buffers = arena_alloc(arena, "plan", NET_PARAMS_MAX, sizeof(struct net_buffer), 0, err);
+	net->bns = arena_alloc(arena, "plan", NET_STEPS_MAX, sizeof(struct batchnorm), 0, err);
+	net->values = arena_alloc(arena, "plan", NET_STEPS_MAX, sizeof(struct value), 0, err);
+	net->steps = arena_alloc(arena, "plan", NET_STEPS_MAX, sizeof(struct step), 0, err);
+	net->blocks = arena_alloc(arena, "plan", NET_BLOCKS_MAX, sizeof(struct block), 0, err);
+	net->backward_order = arena_alloc(arena, "plan", NET_PARAMS_MAX, sizeof(uint32_t), 0, err);
+	bool ok = net->params != NULL && net->buffers != NULL && net->bns != NULL && net->values != NULL &&
+		  net->steps != NULL && net->blocks != NULL && net->backward_order != NULL;
+	return ok ? 0 : ERROR_MEMORY;
+}
+
+/* The BNs whose sums close when the gradient of `value` is finished: at most two. */
+static unsigned closing_bns(const struct value *value, struct batchnorm *bns[2])
+{
+	const struct step *producer = value->producer;
+	unsigned count = 0;
+	if (producer->kind == STEP_CONV)
+		bns[count++] = value->bn;
+	if (producer->kind == STEP_JOIN)
+		bns[count++] = producer->in->bn;
+	if (producer->kind == STEP_JOIN && producer->skip != NULL && producer->skip->bn != NULL)
+		bns[count++] = producer->skip->bn;
+	return count;
+}
+
+/* The order of announcements: what each step's backward completes, in the order that net_backward() runs. */
+static void plan_order(struct net *net)
+{
+	size_t n = 0;
+	for (size_t i = net->step_count; i-- > 0;) {
+		struct step *step = &net->steps[i];
+		size_t before = n;
+		struct batchnorm *bns[2];
+		unsigned count = step->finishes ? closing_bns(step->in, bns) : 0;
+		for (unsigned k = 0; k < count; k++) {
+			net->backward_order[n++] = (uint32_t)(bns[k]->gamma - net->params);
+			if (bns[k]->beta != NULL)
+				net->backward_order[n++] = (uint32_t)(bns[k]->beta - net->params);
+		}
+		if (step->kind == STEP_CONV)
+			net->backward_order[n++] = (uint32_t)step->weight;
+		step->announced = (unsigned)(n - before);
+	}
+}
+
+struct net *net_create(struct arena *arena, const struct net_config *config, unsigned team_threads, struct error *err)
+{
+	struct net_config checked = *config;
+	if (check_config(&checked, err) < 0)
+		return NULL;
+	struct net *net = arena_alloc(arena, "plan", 1, sizeof *net, 0, err);
+	if (net == NULL || alloc_tables(net, arena, err) < 0)
+		return NULL;
+	net->config = checked;
+	net->workspace.kernels = kernels_for(checked.isa);
+	if (net_build(net, arena, err) < 0 || net_allocate(net, arena, err) < 0)
+		return NULL;
+	if (workspace_alloc(&net->workspace, arena, team_threads, err) < 0)
+		return NULL;
+	if (checked.training)
+		plan_order(net);
+	return net;
+}
+
+static struct conv_source source_of(const struct value *value)
+{
+	return (struct conv_source){value->data, value->bn};
+}
+
+void net_forward(struct net *net, struct team *team, const float *x, uint32_t rows, enum net_mode mode, bool with_head)
+{
+	struct workspace *workspace = &net->workspace;
+	size_t steps = with_head ? net->step_count : net->encoder_steps;
+	workspace->team = team;
+	net->rows = rows;
+	net->values[0].data = (float *)x; /* only ever read */
+	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
+		batchnorm_use_running(&net->bns[i]);
+	for (size_t i = 0; i < steps; i++) {
+		const struct step *step = &net->steps[i];
+		if (step->kind != STEP_CONV) {
+			pool_step_forward(step, workspace, rows);
+			continue;
+		}
+		size_t tasks = conv_forward(&step->conv, workspace, source_of(step->in),
+			net->params[step->weight].value, step->out->data, rows, mode == NET_TRAIN);
+		if (mode == NET_TRAIN)
+			batchnorm_close(step->out->bn, workspace, tasks);
+	}
+}
+
+/* Closes the BNs behind a value whose gradient is finished. */
+static void close_value(const struct net *net, const struct value *value, size_t tasks)
+{
+	struct batchnorm *bns[2];
+	unsigned count = closing_bns(value, bns);
+	double pixels = (double)net->rows * value->height * value->width;
+	for (unsigned i = 0; i < count; i++)
+		batchnorm_close_backward(bns[i], &net->workspace, tasks, i + 1, pixels);
+}
+
+static void conv_step_backward(struct net *net, const struct step *step)
+{
+	struct workspace *workspace = &net->workspace;
+	struct param *weight = &net->params[step->weight];
+	struct conv_gradient gradient = {step->out->grad, step->out->data, step->out->bn};
+	if (step->in->grad != NULL) {
+		struct value_finish finish = {step->in, workspace};
+		size_t tasks = conv_backward_data(&step->conv, workspace, gradient, weight->value, step->in->grad,
+			step->add, net->rows, step->finishes ? value_finish_tile : NULL, &finish);
+		if (step->finishes)
+			close_value(net, step->in, tasks);
+	}
+	conv_backward_weights(&step->conv, workspace, gradient, source_of(step->in), weight->grad, net->rows);
+}
+
+static void step_backward(struct net *net, const struct step *step, const float *dz)
+{
+	size_t tasks;
+	switch (step->kind) {
+	case STEP_CONV:
+		conv_step_backward(net, step);
+		break;
+	case STEP_OUTPUT:
+		tasks = output_step_backward(step, &net->workspace, dz, net->rows);
+		close_value(net, step->in, tasks);
+		break;
+	case STEP_POOL_MAX:
+	case STEP_POOL_MEAN:
+		tasks = pool_step_backward(step, &net->workspace, net->rows);
+		close_value(net, step->in, tasks);
+		break;
+	case STEP_JOIN:
+		break; /* its inputs read its own gradient */
+	}
+}
+
+int net_backward(struct net *net, struct team *team, const float *dz, net_grad_fn *fn, void *ctx)
+{
+	const uint32_t *order = net->backward_order;
+	net->workspace.team = team;
+	if (net->output == net->features)
+		memcpy(net->features->grad, dz, (size_t)net->rows * net->features->channels * sizeof(float));
+	for (size_t i = net->step_count; i-- > 0;) {
+		const struct step *step = &net->steps[i];
+		step_backward(net, step, dz);
+		for (unsigned k = 0; fn != NULL && k < step->announced; k++) {
+			int stop = fn(ctx, *order++);
+			if (stop != 0)
+				return stop;
+		}
+	}
+	return 0;
+}
+
+size_t net_param_count(const struct net *net)
+{
+	return net->param_count;
+}
+
+struct param *net_param(struct net *net, size_t index)
+{
+	return &net->params[index];
+}
+
+size_t net_buffer_count(const struct net *net)
+{
+	return net->buffer_count;
+}
+
+struct net_buffer *net_buffer(struct net *net, size_t index)
+{
+	return &net->buffers[index];
+}
+
+struct param *net_find_param(struct net *net, const char *name)
+{
+	for (size_t i = 0; i < net->param_count; i++) {
+		if (strcmp(net->params[i].name, name) == 0)
+			return &net->params[i];
+	}
+	return NULL;
+}
+
+struct net_buffer *net_find_buffer(struct net *net, const char *name)
+{
+	for (size_t i = 0; i < net->buffer_count; i++) {
+		if (strcmp(net->buffers[i].name, name) == 0)
+			return &net->buffers[i];
+	}
+	return NULL;
+}
+
+unsigned net_feature_dim(const struct net *net)
+{
+	return net->features->channels;
+}
+
+unsigned net_output_dim(const struct net *net)
+{
+	return net->output->channels;
+}
+
+uint64_t net_flops(const struct net *net)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < net->step_count; i++) {
+		const struct conv_shape *s = &net->steps[i].conv.shape;
+		sum += 2ull * s->kernel * s->kernel * s->in_c * s->out_c * s->out_h * s->out_w;
+	}
+	return sum;
+}
+
+const float *net_features(const struct net *net)
+{
+	return net->features->data;
+}
+
+const float *net_output(const struct net *net)
+{
+	return net->output->data;
+}
+
+const uint32_t *net_backward_order(const struct net *net)
+{
+	return net->backward_order;
+}
+
+const float *net_block_output(
+	const struct net *net, size_t index, const char **name, unsigned *height, unsigned *width, unsigned *channels)
+{
+	if (index >= net->block_count || !net->config.training)
+		return NULL;
+	const struct block *block = &net->blocks[index];
+	*name = block->name;
+	*height = block->out->height;
+	*width = block->out->width;
+	*channels = block->out->channels;
+	return block->out->data;
+}
