@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What codec.c asks of one image format. Only codec*.c include this.
+ *
+ * Every message begins with the format's name and says what is wrong with the image, in the library's own words where
+ * it has some; which record it was, the caller adds.
+ */
+#ifndef RINGCLR_STAGES_CODEC_BACKEND_H
+#define RINGCLR_STAGES_CODEC_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/error.h"
+
+struct codec_backend {
+	const char *name;
+	/* By the first bytes alone; NULL: this format has no signature. */
+	bool (*matches)(const uint8_t *data, size_t bytes);
+	int (*probe)(const void *data, size_t bytes, uint32_t *width, uint32_t *height, struct error *err);
+	/* State that lives as long as its thread; NULL: the format needs none. */
+	void *(*state_create)(void);
+	void (*state_destroy)(void *state);
+	/* rgb has room for width * height * 3 bytes, width and height are 1..SHARD_MAX_SIDE. Nothing may be allocated
+	 * for an image before its header has been found to say width x height (codec_same_size). */
+	int (*decode)(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+		struct error *err);
+};
+
+extern const struct codec_backend codec_backend_jpeg, codec_backend_webp, codec_backend_png, codec_backend_raw;
+
+/* 0, or ERROR_DECODE when the image's header says another size than the index. */
+int codec_same_size(const char *name, uint32_t image_width, uint32_t image_height, uint32_t width, uint32_t height,
+	struct error *err);
+
+#endif

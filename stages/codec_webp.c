@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WebP by libwebp. Alpha is dropped: colours come out as stored. Animations are refused. libwebp checks nothing against
+ * a hash, but knows when it runs out of bytes.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <webp/decode.h>
+#include <webp/encode.h>
+
+#include "stages/codec.h"
+#include "stages/codec_backend.h"
+
+static const char *status_text(VP8StatusCode status)
+{
+	switch (status) {
+	case VP8_STATUS_OUT_OF_MEMORY:
+		return "out of memory";
+	case VP8_STATUS_UNSUPPORTED_FEATURE:
+		return "a feature that libwebp does not support";
+	case VP8_STATUS_SUSPENDED:
+	case VP8_STATUS_NOT_ENOUGH_DATA:
+		return "premature end of the file";
+	default:
+		return "corrupt data";
+	}
+}
+
+static int fail(VP8StatusCode status, struct error *err)
+{
+	const int code = status == VP8_STATUS_OUT_OF_MEMORY ? ERROR_MEMORY : ERROR_DECODE;
+	return error_set(err, code, "WebP: %s", status_text(status));
+}
+
+static bool webp_matches(const uint8_t *data, size_t bytes)
+{
+	return bytes >= 12 && memcmp(data, "RIFF", 4) == 0 && memcmp(data + 8, "WEBP", 4) == 0;
+}
+
+static int webp_probe(const void *data, size_t bytes, uint32_t *width, uint32_t *height, struct error *err)
+{
+	WebPBitstreamFeatures features;
+	const VP8StatusCode status = WebPGetFeatures(data, bytes, &features);
+	if (status != VP8_STATUS_OK)
+		return fail(status, err);
+	if (features.has_animation)
+		return error_set(err, ERROR_DECODE, "WebP: an animation (save one frame as a still image)");
+	*width = (uint32_t)features.width;
+	*height = (uint32_t)features.height;
+	return 0;
+}
+
+static int webp_decode(
+	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+{
+	(void)state;
+	uint32_t image_width = 0, image_height = 0;
+	int result = webp_probe(data, bytes, &image_width, &image_height, err);
+	if (result == 0)
+		result = codec_same_size("WebP", image_width, image_height, width, height, err);
+	if (result != 0)
+		return result;
+	WebPDecoderConfig config;
+	if (!WebPInitDecoderConfig(&config))
+		return error_set(err, ERROR_DECODE, "WebP: libwebp has another version than the one compiled for");
+	config.output.colorspace = MODE_RGB;
+	config.output.is_external_memory = 1;
+	config.output.u.RGBA.rgba = rgb;
+	config.output.u.RGBA.stride = (int)(width * 3);
+	config.output.u.RGBA.size = (size_t)width * height * 3;
+	const VP8StatusCode status = WebPDecode(data, bytes, &config);
+	WebPFreeDecBuffer(&config.output);
+	return status == VP8_STATUS_OK ? 0 : fail(status, err);
+}
+
+const struct codec_backend codec_backend_webp = {
+	.name = "WebP",
+	.matches = webp_matches,
+	.probe = webp_probe,
+	.decode = webp_decode,
+};
+
+/* What WebPEncode() writes into. */
+struct growing {
+	uint8_t *data;
+	size_t bytes, capacity;
+};
+
+static int grow(const uint8_t *data, size_t bytes, const WebPPicture *picture)
+{
+	struct growing *sink = picture->custom_ptr;
+	if (bytes > sink->capacity - sink->bytes) {
+		size_t capacity = sink->capacity * 2 + 4096;
+		if (capacity - sink->bytes < bytes)
+			capacity = sink->bytes + bytes;
+		uint8_t *larger = realloc(sink->data, capacity);
+		if (larger == NULL)
+			return 0;
+		sink->data = larger;
+		sink->capacity = capacity;
+	}
+	memcpy(sink->data + sink->bytes, data, bytes);
+	sink->bytes += bytes;
+	return 1;
+}
+
+int codec_encode_webp(const uint8_t *rgb, uint32_t width, uint32_t height, int lossless, float quality, void **out,
+	size_t *bytes, struct error *err)
+{
+	if (width == 0 || height == 0 || width > WEBP_MAX_DIMENSION || height > WEBP_MAX_DIMENSION)
+		return error_set(err, ERROR_UNSUPPORTED,
+			"WebP cannot hold an image of %" PRIu32 "x%" PRIu32 " (a side may have 1 to %d pixels)", width,
+			height, WEBP_MAX_DIMENSION);
+	WebPConfig config;
+	WebPPicture picture;
+	if (!WebPConfigInit(&config) || !WebPPictureInit(&picture))
+		return error_set(err, ERROR_UNSUPPORTED, "WebP: libwebp has another version than the one compiled for");
+	config.lossless = lossless ? 1 : 0;
+	config.quality = lossless ? 70.0F : quality; /* lossless: effort, not loss */
+	if (!WebPValidateConfig(&config))
+		return error_set(err, ERROR_USAGE, "WebP: quality %g is not in 0..100", (double)quality);
+	struct growing sink = {.data = NULL};
+	picture.use_argb = config.lossless;
+	picture.width = (int)width;
+	picture.height = (int)height;
+	picture.writer = grow;
+	picture.custom_ptr = &sink;
+	const int done = WebPPictureImportRGB(&picture, rgb, (int)(width * 3)) && WebPEncode(&config, &picture);
+	const WebPEncodingError encoding_error = picture.error_code;
+	WebPPictureFree(&picture);
+	if (!done) {
+		free(sink.data);
+		return error_set(err, ERROR_MEMORY,
+			"WebP: encoding %" PRIu32 "x%" PRIu32 " failed (libwebp's error %d)", width, height,
+			(int)encoding_error);
+	}
+	*out = sink.data;
+	*bytes = sink.bytes;
+	return 0;
+}

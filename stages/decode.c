@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sample s of the run belongs to batch s / capacity, row s % capacity: nothing is copied to assemble a batch.
+ *
+ * Under the policy `skip` a record that is damaged or does not decode is replaced by the next good one in the order of
+ * the shards, read on the spot. The replacement depends on the data alone, so a run with bad images is as repeatable as
+ * one without.
+ */
+#include "stages/decode.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static size_t round_up_line(size_t bytes)
+{
+	return (bytes + 63) & ~(size_t)63;
+}
+
+static size_t batch_x_bytes(const struct augment *augment)
+{
+	size_t side = augment->policy.size;
+	return round_up_line((size_t)augment->views * augment->capacity * side * side * 3 * sizeof(float));
+}
+
+size_t batch_slot_bytes(const struct augment *augment)
+{
+	return batch_x_bytes(augment) + round_up_line(augment->capacity * sizeof(uint64_t)) +
+	       round_up_line(augment->capacity * sizeof(int32_t));
+}
+
+struct batch batch_view(const struct augment *augment, const struct span *span, uint64_t seq, void *memory)
+{
+	uint64_t left = span->end - seq * augment->capacity;
+	char *record = (char *)memory + batch_x_bytes(augment);
+	return (struct batch){
+		.images = left < augment->capacity ? (uint32_t)left : augment->capacity,
+		.x = memory,
+		.record = (uint64_t *)record,
+		.label = (int32_t *)(record + round_up_line(augment->capacity * sizeof(uint64_t))),
+	};
+}
+
+/* Decodes one record's bytes to the bench. On failure the message names file and key. */
+static int decode_record(const struct decode_stage *stage, struct decode_bench *bench, uint64_t number,
+	const void *data, size_t bytes, struct error *err)
+{
+	const struct shard_record *record = shard_set_record(stage->set, number);
+	struct error cause = {0};
+	int code = codec_decode(bench->codecs, (enum shard_codec)record->codec, data, bytes, record->width,
+		record->height, bench->rgb, stage->rgb_capacity, &cause);
+	if (code == 0)
+		return 0;
+	unsigned shard;
+	uint32_t local;
+	shard_set_locate(stage->set, number, &shard, &local);
+	return error_set(err, code,
+		"%s: record '%s': %s; repack without it (pack --bad skip), or go on without it (--bad skip)",
+		shard_path(shard_set_at(stage->set, shard)), record->key, cause.message);
+}
+
+static void list_bad(struct decode_bad_list *list, uint64_t number, const struct error *why)
+{
+	atomic_fetch_add_explicit(&list->replaced, 1, memory_order_relaxed);
+	pthread_mutex_lock(&list->lock);
+	bool known = list->count == DECODE_BAD_LISTED;
+	for (uint64_t i = 0; i < list->count && !known; i++)
+		known = list->record[i] == number;
+	if (!known) {
+		list->record[list->count++] = number;
+		fprintf(stderr, "skipped: %s\n", why->message);
+	}
+	pthread_mutex_unlock(&list->lock);
+}
+
+/* Puts the next good record after `number` on the bench; *number becomes it. */
+static int replace_record(struct decode_stage *stage, struct decode_bench *bench, uint64_t *number, struct error *err)
+{
+	uint64_t total = shard_set_records(stage->set);
+	for (uint64_t i = 1; i < total; i++) {
+		uint64_t other = (*number + i) % total;
+		unsigned shard;
+		uint32_t local;
+		unsigned char *data = NULL;
+		size_t bytes;
+		struct error ignored = {0};
+		shard_set_locate(stage->set, other, &shard, &local);
+		int code = shard_read_record(shard_set_at(stage->set, shard), local, &data, &bytes, &ignored);
+		if (code == 0)
+			code = decode_record(stage, bench, other, data, bytes, &ignored);
+		free(data);
+		if (code == 0) {
+			*number = other;
+			return 0;
+		}
+	}
+	return error_set(err, ERROR_DECODE, "no record of the data set decodes; check it with: ringclr verify");
+}
+
+/* Leaves a decoded image on the bench: the sample's, or under `skip` its replacement. */
+static int decode_sample(struct decode_stage *stage, struct worker *worker, struct decode_bench *bench,
+	const struct sample_item *sample, int status, uint64_t *number)
+{
+	*number = sample->record;
+	struct error why = {0};
+	int code = status;
+	if (status < 0)
+		error_set(&why, status, "record '%s' lies in a damaged block",
+			shard_set_record(stage->set, *number)->key);
+	else
+		code = decode_record(stage, bench, *number, sample->data, sample->bytes, &why);
+	if (code == 0)
+		return 0;
+	if (stage->bad == DECODE_BAD_FAIL)
+		return error_copy(worker->err, &why);
+	list_bad(&stage->bad_list, *number, &why);
+	return replace_record(stage, bench, number, worker->err);
+}
+
+/* One image from sample slot to batch rows. */
+static int process(struct decode_stage *stage, struct worker *worker, uint64_t seq)
+{
+	struct decode_bench *bench = &stage->benches[worker->index];
+	uint64_t batch_seq = seq / stage->augment.capacity;
+	uint32_t row = (uint32_t)(seq % stage->augment.capacity);
+	void *memory;
+	int status;
+	int result = ring_acquire(stage->samples, seq, &memory, &status);
+	if (result != RING_OK)
+		return result;
+
+	uint64_t time_ns = meter_now_ns();
+	const struct sample_item *sample = memory;
+	uint32_t epoch = sample->epoch;
+	uint64_t view_key = sample->record; /* a replacement is seen through the views of the record it replaces */
+	uint64_t number;
+	meter_add(worker->meter, 1, sample->bytes);
+	int code = decode_sample(stage, worker, bench, sample, status, &number);
+	ring_release(stage->samples, seq);
+	if (code < 0)
+		return code;
+	meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns);
+
+	result = ring_claim(stage->batches, batch_seq, &memory);
+	if (result != RING_OK)
+		return result;
+	time_ns = meter_now_ns();
+	struct batch batch = batch_view(&stage->augment, stage->span, batch_seq, memory);
+	const struct shard_record *record = shard_set_record(stage->set, number);
+	augment_image(&stage->augment, bench->rgb, record->width, record->height, epoch, view_key, row, bench->scratch,
+		batch.x);
+	batch.record[row] = number;
+	batch.label[row] = record->label;
+	meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns);
+
+	ring_publish(stage->batches, batch_seq, 0);
+	/* The last batch of an evaluation may be short: its last image also stands in for the rows that do not exist.
+	 */
+	if (seq + 1 == stage->span->end)
+		for (uint32_t missing = row + 1; missing < stage->augment.capacity; missing++)
+			ring_publish(stage->batches, batch_seq, 0);
+	return RING_OK;
+}
+
+int decode_run(void *ctx, struct worker *worker)
+{
+	struct decode_stage *stage = ctx;
+	int result;
+	do {
+		uint64_t seq = ring_ticket(stage->samples, RING_CONSUMER);
+		result = process(stage, worker, seq);
+	} while (result == RING_OK);
+	if (result < 0)
+		return result;
+	uint64_t capacity = stage->augment.capacity;
+	ring_close(stage->batches, (stage->span->end + capacity - 1) / capacity);
+	return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stage 4: batch ring -> gradient ring. Forward of both views through encoder and head, NT-Xent, backward; each
+ * parameter's gradient goes to the optimizer as soon as backward has completed it.
+ */
+#ifndef RINGCLR_STAGES_FORWARD_BACKWARD_H
+#define RINGCLR_STAGES_FORWARD_BACKWARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/loss.h"
+#include "model/net.h"
+#include "model/schedule.h"
+#include "pipeline/graph.h"
+#include "stages/loader.h"
+#include "stages/report.h"
+
+/* Where a run stands: all that a checkpoint must hold besides tensors. */
+struct train_progress {
+	uint64_t step;	       /* steps done */
+	double epoch_loss_sum; /* over the steps of the epoch so far */
+	double epoch_accuracy_sum;
+};
+
+/* What the owner of the run does between two steps: evaluate, save. All weights are at rest. */
+struct train_boundary {
+	uint64_t checkpoint_steps; /* a boundary every so many steps, besides every epoch's end; 0: epochs only */
+	/* report: filled in when the epoch ends here (knn, linear); it is published afterwards. */
+	int (*evaluate)(
+		void *ctx, const struct train_progress *progress, struct report_item *report, struct error *err);
+	/* Every report up to here has been written by the report stage. */
+	int (*save)(void *ctx, const struct train_progress *progress, struct error *err);
+	void *ctx;
+};
+
+struct forward_backward_stage {
+	struct loader *loader;
+	struct net *net;
+	struct team *team;
+	struct ntxent *loss;
+	double temperature;
+	float *dz;	/* [2 * batch][output_dim] */
+	uint32_t batch; /* N images */
+	const struct schedule *schedule;
+	struct ring *gradients; /* out: number step * parameters + i is the i-th gradient of net_backward_order() */
+	struct ring *reports;	/* out */
+	uint64_t next_report;	/* number of the next report */
+	uint64_t end_step;
+	uint64_t epoch_steps;
+	struct train_progress progress;
+	struct train_boundary boundary;
+	bool (*stopped)(void); /* asked after each step: true ends the run there, at a boundary; may be NULL */
+};
+
+int forward_backward_run(void *ctx, struct worker *worker);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What lies in the slots of the loader's rings on an image's way from disk to batch.
+ *
+ *   block ring    bytes of one block as they are on disk, and which block it is
+ *   sample ring   encoded bytes of one image, and which record it is
+ *   batch ring    [views * images][size][size][3] floats, all first views before all second views
+ */
+#ifndef RINGCLR_STAGES_ITEMS_H
+#define RINGCLR_STAGES_ITEMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A block slot: `capacity` bytes aligned for O_DIRECT, then this. */
+struct block_item {
+	unsigned shard;
+	uint32_t block;
+	size_t disk_bytes;
+};
+
+static inline struct block_item *block_item_of(void *memory, size_t capacity)
+{
+	return (struct block_item *)((char *)memory + capacity);
+}
+
+struct sample_item {
+	uint64_t record; /* number in the shard set */
+	uint32_t epoch;
+	uint32_t bytes;
+	_Alignas(16) unsigned char data[]; /* the encoded image */
+};
+
+/* Where the parts of a batch slot lie. Made from the slot's memory by batch_view(). */
+struct batch {
+	uint32_t images;  /* rows of one view that are filled; less than `capacity` only at the end of an evaluation */
+	float *x;	  /* [views * capacity][size][size][3] */
+	uint64_t *record; /* [capacity] numbers in the shard set */
+	int32_t *label;	  /* [capacity] */
+};
+
+#endif

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory plan of the loader. Ring slots have one size each, taken from the shards' indexes: the largest block on disk,
+ * the largest record, one batch. Large slots cost addresses, not memory, until data of that size comes by.
+ */
+#include "stages/loader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "stages/items.h"
+#include "stages/read.h"
+#include "stages/unpack.h"
+
+struct loader {
+	struct loader_config config;
+	struct span span;
+	uint64_t first_batch, end_batch;
+	struct ring *blocks, *samples, *batches;
+	struct engine *engine;
+	struct read_stage read;
+	struct unpack_stage unpack;
+	struct decode_stage decode;
+};
+
+/* Largest sizes over all shards. */
+struct extremes {
+	size_t disk_bytes, raw_bytes, record_bytes;
+	uint32_t width, height;
+	size_t pixels;
+};
+
+static struct extremes find_extremes(const struct shard_set *set)
+{
+	struct extremes most = {0};
+	for (unsigned i = 0; i < shard_set_count(set); i++) {
+		const struct shard *shard = shard_set_at(set, i);
+		size_t disk = shard_max_disk_bytes(shard), raw = shard_max_raw_bytes(shard);
+		size_t record_bytes = shard_max_record_bytes(shard);
+		most.disk_bytes = disk > most.disk_bytes ? disk : most.disk_bytes;
+		most.raw_bytes = raw > most.raw_bytes ? raw : most.raw_bytes;
+		most.record_bytes = record_bytes > most.record_bytes ? record_bytes : most.record_bytes;
+		for (uint32_t r = 0; r < shard_records(shard); r++) {
+			const struct shard_record *record = shard_record(shard, r);
+			size_t pixels = (size_t)record->width * record->height;
+			most.width = record->width > most.width ? record->width : most.width;
+			most.height = record->height > most.height ? record->height : most.height;
+			most.pixels = pixels > most.pixels ? pixels : most.pixels;
+		}
+	}
+	return most;
+}
+
+static int create_rings(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
+{
+	const struct loader_config *config = &loader->config;
+	uint32_t depth = config->depth ? config->depth : 32;
+	uint32_t most_blocks = epoch_plan_max_blocks(config->plan);
+	size_t capacity = (most->disk_bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
+	loader->read.capacity = capacity;
+	loader->unpack.capacity = capacity;
+	struct ring_config blocks = {
+		.name = "block ring",
+		.slots = most_blocks > depth ? most_blocks : depth,
+		/* Whole pages, so that the next slot's block is aligned too. */
+		.slot_bytes = capacity + SHARD_BLOCK_ALIGN,
+		.slot_align = SHARD_BLOCK_ALIGN,
+	};
+	uint32_t ahead = 4 * config->workers;
+	struct ring_config samples = {
+		.name = "sample ring",
+		.slots = ahead > 32 ? ahead : 32,
+		.slot_bytes = sizeof(struct sample_item) + most->record_bytes,
+	};
+	struct ring_config batches = {
+		.name = "batch ring",
+		.slots = config->batches ? config->batches : 3,
+		.parts = config->batch,
+		.slot_bytes = batch_slot_bytes(&loader->decode.augment),
+	};
+	loader->blocks = ring_create(arena, &blocks, err);
+	loader->samples = loader->blocks ? ring_create(arena, &samples, err) : NULL;
+	loader->batches = loader->samples ? ring_create(arena, &batches, err) : NULL;
+	return loader->batches ? 0 : err->code;
+}
+
+/* The engine reads into the block ring's own slots. */
+static int create_engine(struct loader *loader, struct error *err)
+{
+	const struct shard_set *set = loader->config.set;
+	unsigned files = shard_set_count(set), slots = ring_slots(loader->blocks);
+	int *fds = calloc(files, sizeof *fds);
+	const char **paths = calloc(files, sizeof *paths);
+	struct iovec *buffers = calloc(slots, sizeof *buffers);
+	int code = 0;
+	if (!fds || !paths || !buffers) {
+		code = error_set(err, ERROR_MEMORY, "out of memory for the read engine's tables");
+		goto out;
+	}
+	for (unsigned i = 0; i < files; i++) {
+		fds[i] = shard_fd(shard_set_at(set, i));
+		paths[i] = shard_path(shard_set_at(set, i));
+	}
+	for (unsigned i = 0; i < slots; i++)
+		buffers[i] = (struct iovec){ring_slot_memory(loader->blocks, i), loader->read.capacity};
+	struct engine_config config = {
+		.kind = loader->config.engine,
+		.depth = loader->config.depth,
+		.files = fds,
+		.file_count = files,
+		.paths = paths,
+		.buffers = buffers,
+		.buffer_count = slots,
+	};
+	loader->engine = engine_create(&config, err);
+	if (!loader->engine)
+		code = err->code;
+out:
+	free(buffers);
+	free(paths);
+	free(fds);
+	return code;
+}
+
+static int create_unpack(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
+{
+	const struct loader_config *config = &loader->config;
+	struct unpack_stage *stage = &loader->unpack;
+	uint32_t blocks = epoch_plan_max_blocks(config->plan);
+	stage->set = config->set;
+	stage->span = &loader->span;
+	stage->blocks = loader->blocks;
+	stage->samples = loader->samples;
+	stage->raw_capacity = (most->raw_bytes + 63) & ~(size_t)63;
+	stage->check_hash = config->check_hash;
+	stage->tolerate = config->bad == DECODE_BAD_SKIP;
+	stage->benches = arena_alloc(arena, "loader", config->unpackers, sizeof *stage->benches, 0, err);
+	if (!stage->benches)
+		return err->code;
+	for (unsigned i = 0; i < config->unpackers; i++) {
+		struct unpack_bench *bench = &stage->benches[i];
+		bench->raw = arena_alloc(arena, "unpacked blocks", blocks, stage->raw_capacity, 0, err);
+		bench->block_key = arena_alloc(arena, "loader", blocks, sizeof *bench->block_key, 0, err);
+		bench->block_status = arena_alloc(arena, "loader", blocks, sizeof *bench->block_status, 0, err);
+		bench->unpacker = shard_unpacker_create(err);
+		if (!bench->raw || !bench->block_key || !bench->block_status || !bench->unpacker)
+			return err->code;
+	}
+	return 0;
+}
+
+static int create_decode(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
+{
+	const struct loader_config *config = &loader->config;
+	struct decode_stage *stage = &loader->decode;
+	stage->set = config->set;
+	stage->span = &loader->span;
+	stage->samples = loader->samples;
+	stage->batches = loader->batches;
+	stage->bad = config->bad;
+	pthread_mutex_init(&stage->bad_list.lock, NULL);
+	stage->rgb_capacity = most->pixels * 3;
+	size_t scratch = view_scratch_floats(&config->policy, most->width, most->height);
+	stage->benches = arena_alloc(arena, "loader", config->workers, sizeof *stage->benches, 0, err);
+	if (!stage->benches)
+		return err->code;
+	for (unsigned i = 0; i < config->workers; i++) {
+		struct decode_bench *bench = &stage->benches[i];
+		bench->rgb = arena_alloc(arena, "decoded images", stage->rgb_capacity, 1, 0, err);
+		bench->scratch = arena_alloc(arena, "view scratch", scratch, sizeof(float), 0, err);
+		bench->codecs = codec_context_create(err);
+		if (!bench->rgb || !bench->scratch || !bench->codecs)
+			return err->code;
+	}
+	return 0;
+}
+
+struct loader *loader_create(struct arena *arena, const struct loader_config *config, struct error *err)
+{
+	uint64_t images = epoch_plan_length(config->plan);
+	if (config->whole_batches && config->batch > images) {
+		error_set(err, ERROR_MISMATCH, "--batch %u is larger than the data (%llu images); use a smaller --batch",
+			config->batch, (unsigned long long)images);
+		return NULL;
+	}
+	struct loader *loader = arena_alloc(arena, "loader", 1, sizeof *loader, 0, err);
+	if (!loader)
+		return NULL;
+	loader->config = *config;
+	loader->decode.augment = (struct augment){
+		.policy = config->policy, .views = config->views, .capacity = config->batch, .seed = config->seed};
+	loader->span.plan = config->plan;
+	loader->span.epoch_samples = config->whole_batches ? images / config->batch * config->batch : images;
+
+	struct extremes most = find_extremes(config->set);
+	if (create_rings(loader, arena, &most, err) < 0 || create_engine(loader, err) < 0 ||
+		create_unpack(loader, arena, &most, err) < 0 || create_decode(loader, arena, &most, err) < 0) {
+		loader_destroy(loader);
+		return NULL;
+	}
+	loader->read = (struct read_stage){.set = config->set,
+		.span = &loader->span,
+		.engine = loader->engine,
+		.blocks = loader->blocks,
+		.capacity = loader->read.capacity};
+	return loader;
+}
+
+void loader_destroy(struct loader *loader)
+{
+	if (!loader)
+		return;
+	engine_destroy(loader->engine);
+	for (unsigned i = 0; loader->unpack.benches && i < loader->config.unpackers; i++)
+		shard_unpacker_destroy(loader->unpack.benches[i].unpacker);
+	for (unsigned i = 0; loader->decode.benches && i < loader->config.workers; i++)
+		codec_context_destroy(loader->decode.benches[i].codecs);
+}
+
+/* Samples from `first` on, batches first_batch <= b < end_batch; rings stand empty at their first numbers. */
+static void prepare(struct loader *loader, uint64_t first_batch, uint64_t end_batch, uint64_t end_sample)
+{
+	loader->first_batch = first_batch;
+	loader->end_batch = end_batch;
+	loader->span.first = first_batch * loader->config.batch;
+	loader->span.end = end_sample;
+	ring_reset(loader->blocks, 0);
+	ring_reset(loader->samples, loader->span.first);
+	ring_reset(loader->batches, first_batch);
+}
+
+void loader_span(struct loader *loader, uint64_t first, uint64_t end)
+{
+	prepare(loader, first, end, end * loader->config.batch);
+}
+
+void loader_once(struct loader *loader)
+{
+	prepare(loader, 0, loader_batches_per_epoch(loader), loader->span.epoch_samples);
+}
+
+int loader_join(struct loader *loader, struct graph *graph, struct error *err)
+{
+	struct stage read = {.name = "read",
+		.run = read_run,
+		.ctx = &loader->read,
+		.workers = 1,
+		.out = loader->blocks,
+		.placement = PLACEMENT_OTHER};
+	struct stage unpack = {.name = "unpack",
+		.run = unpack_run,
+		.ctx = &loader->unpack,
+		.workers = loader->config.unpackers,
+		.in = loader->blocks,
+		.out = loader->samples,
+		.placement = PLACEMENT_OTHER};
+	struct stage decode = {.name = "decode",
+		.run = decode_run,
+		.ctx = &loader->decode,
+		.workers = loader->config.workers,
+		.in = loader->samples,
+		.out = loader->batches,
+		.phases = {"decode", "augment"},
+		.placement = PLACEMENT_OTHER};
+	if (graph_add_ring(graph, loader->blocks, err) < 0 || graph_add_ring(graph, loader->samples, err) < 0 ||
+		graph_add_ring(graph, loader->batches, err) < 0 || graph_add_stage(graph, &read, err) < 0 ||
+		graph_add_stage(graph, &unpack, err) < 0 || graph_add_stage(graph, &decode, err) < 0)
+		return err->code;
+	return 0;
+}
+
+struct ring *loader_batches(const struct loader *loader)
+{
+	return loader->batches;
+}
+
+uint64_t loader_batches_per_epoch(const struct loader *loader)
+{
+	return (loader->span.epoch_samples + loader->config.batch - 1) / loader->config.batch;
+}
+
+uint64_t loader_images_per_epoch(const struct loader *loader)
+{
+	return loader->span.epoch_samples;
+}
+
+uint64_t loader_first_batch(const struct loader *loader)
+{
+	return loader->first_batch;
+}
+
+uint64_t loader_end_batch(const struct loader *loader)
+{
+	return loader->end_batch;
+}
+
+struct batch loader_batch(const struct loader *loader, uint64_t seq, void *memory)
+{
+	return batch_view(&loader->decode.augment, &loader->span, seq, memory);
+}
+
+const char *loader_engine_name(const struct loader *loader)
+{
+	return engine_name(loader->engine);
+}
+
+uint64_t loader_bad_images(const struct loader *loader)
+{
+	return atomic_load_explicit(&loader->decode.bad_list.replaced, memory_order_relaxed);
+}

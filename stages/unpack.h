@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stage 2: block ring -> sample ring. Checks and decompresses blocks, and puts their records into the epoch's order. */
+#ifndef RINGCLR_STAGES_UNPACK_H
+#define RINGCLR_STAGES_UNPACK_H
+
+#include <stdbool.h>
+
+#include "io/shard.h"
+#include "pipeline/graph.h"
+#include "pipeline/ring.h"
+#include "stages/span.h"
+
+/* One worker's own memory. */
+struct unpack_bench {
+	struct shard_unpacker *unpacker;
+	unsigned char *raw;  /* [max blocks of a group][raw_capacity] */
+	uint64_t *block_key; /* [max blocks of a group] shard << 32 | block */
+	int *block_status;   /* [max blocks of a group] 0, or why the block cannot be used */
+};
+
+struct unpack_stage {
+	const struct shard_set *set;
+	const struct span *span;
+	struct ring *blocks;  /* in; one number a block */
+	struct ring *samples; /* out; one number a sample */
+	size_t capacity;      /* of a block slot's bytes */
+	size_t raw_capacity;  /* largest block, decompressed */
+	bool check_hash;
+	bool tolerate;		      /* a damaged block fails its records, not the run */
+	struct unpack_bench *benches; /* [workers] */
+};
+
+int unpack_run(void *ctx, struct worker *worker);
+
+#endif
