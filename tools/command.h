@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands of ringclr, and what they have in common: exit codes, messages, Ctrl-C. */
+#ifndef RINGCLR_TOOLS_COMMAND_H
+#define RINGCLR_TOOLS_COMMAND_H
+
+#include <stdbool.h>
+
+#include "pipeline/error.h"
+
+#define RINGCLR_VERSION "0.1.0"
+
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+/* X(name, summary): declares command_<name>(), and is the table of main.c. Each lives in tools/<name>.c. argv[0] is the
+ * subcommand's name; the result is the exit code. */
+#define COMMAND_TABLE(X)                                                                                               \
+	X(pack, "pack a folder or archive of images into a shard")                                                     \
+	X(inspect, "say what a shard holds")                                                                           \
+	X(verify, "check every hash of shards")                                                                        \
+	X(train, "pre-train an encoder with SimCLR")                                                                   \
+	X(eval, "evaluate an encoder: kNN, linear probe")                                                              \
+	X(embed, "write the features of every image")                                                                  \
+	X(preview, "draw the augmented views of some images")                                                          \
+	X(profile, "find the bottleneck of the pipeline")                                                              \
+	X(synth, "generate a labelled data set")
+
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+#define COMMAND_DECLARE(name, summary) int command_##name(int argc, char **argv);
+COMMAND_TABLE(COMMAND_DECLARE)
+#undef COMMAND_DECLARE
+
+/* True for the name of a subcommand. */
+bool command_known(const char *name);
+
+/* Prints "ringclr <command>: <message>" on stderr and returns the exit code that the error's code asks for. */
+int command_fail(const char *command, const struct error *err);
+
+/* "ringclr <command>: <message>" on stderr, for warnings and notes. */
+__attribute__((format(printf, 2, 3))) void command_note(const char *command, const char *format, ...);
+
+/* SIGINT, SIGTERM and SIGHUP from now on only set a flag; the second SIGINT kills as usual. */
+void command_catch_interrupts(void);
+bool command_interrupted(void);
+
+/* The one of `words` nearest to name, for "did you mean"; NULL when none is near. */
+const char *command_nearest(const char *name, const char *const *words, unsigned count);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/evaluate.h"
+
+#include <string.h>
+
+static int check_classes(const struct evaluate_config *config, struct error *err)
+{
+	const struct shard *train = shard_set_at(config->train, 0), *test = shard_set_at(config->test, 0);
+	uint32_t classes = shard_classes(train);
+	if (classes == 0)
+		return error_set(err, ERROR_MISMATCH,
+			"%s: the images have no classes, so nothing can be evaluated; pack class folders",
+			shard_path(train));
+	int same = classes == shard_classes(test);
+	for (uint32_t i = 0; same && i < classes; i++)
+		same = strcmp(shard_class(train, i), shard_class(test, i)) == 0;
+	if (!same)
+		return error_set(err, ERROR_MISMATCH,
+			"%s and %s have different classes; pack both from the same folders", shard_path(train),
+			shard_path(test));
+	return 0;
+}
+
+/* One set's loader and table. */
+static int create_side(
+	struct evaluator *evaluator, int side, const struct shard_set *set, uint64_t limit, struct error *err)
+{
+	struct runtime *runtime = evaluator->runtime;
+	struct epoch_plan_config plan = {
+		.order = EPOCH_SEQUENTIAL, .limit = limit, .subset_seed = EVALUATE_SUBSET_SEED};
+	evaluator->plans[side] = epoch_plan_create(set, &plan, err);
+	if (!evaluator->plans[side])
+		return err->code;
+	uint64_t count = epoch_plan_length(evaluator->plans[side]);
+	struct loader_config config = runtime_loader_config(runtime);
+	config.set = set;
+	config.plan = evaluator->plans[side];
+	config.views = 1;
+	config.batch = evaluator->config.batch;
+	view_policy_init(&config.policy, VIEW_CENTER, evaluator->config.size, 0);
+	evaluator->loaders[side] = loader_create(runtime->arena, &config, err);
+	if (!evaluator->loaders[side])
+		return err->code;
+	struct encode_table *table = &evaluator->tables[side];
+	table->dim = evaluator->config.dim;
+	table->features = arena_alloc(runtime->arena, "features", count * table->dim, sizeof(float), 0, err);
+	table->labels = arena_alloc(runtime->arena, "features", count, sizeof(int32_t), 0, err);
+	return table->features && table->labels ? 0 : err->code;
+}
+
+int evaluator_create(
+	struct evaluator *evaluator, struct runtime *runtime, const struct evaluate_config *config, struct error *err)
+{
+	*evaluator = (struct evaluator){.config = *config, .runtime = runtime};
+	if (check_classes(config, err) < 0)
+		return err->code;
+	evaluator->classes = shard_classes(shard_set_at(config->train, 0));
+	if (create_side(evaluator, 0, config->train, config->limit, err) < 0)
+		return err->code;
+	return create_side(evaluator, 1, config->test, 0, err);
+}
+
+void evaluator_destroy(struct evaluator *evaluator)
+{
+	for (int side = 0; side < 2; side++) {
+		loader_destroy(evaluator->loaders[side]);
+		epoch_plan_destroy(evaluator->plans[side]);
+	}
+}
+
+/* Records without a label (-1) teach a probe nothing and cannot be scored. */
+static int check_labels(const struct evaluator *evaluator, int side, struct error *err)
+{
+	const struct encode_table *table = &evaluator->tables[side];
+	for (uint64_t i = 0; i < table->count; i++)
+		if (table->labels[i] < 0)
+			return error_set(err, ERROR_MISMATCH,
+				"%s: holds images without a label; evaluation needs one for each",
+				shard_path(shard_set_at(side ? evaluator->config.test : evaluator->config.train, 0)));
+	return 0;
+}
+
+int evaluator_encode(struct evaluator *evaluator, int side, struct net *net, struct error *err)
+{
+	struct runtime *runtime = evaluator->runtime;
+	loader_once(evaluator->loaders[side]);
+	int code = encode_images(evaluator->loaders[side], net, runtime->team, runtime->placement, encode_keep,
+		&evaluator->tables[side], err);
+	return code < 0 ? code : check_labels(evaluator, side, err);
+}
+
+struct probe_data evaluator_data(const struct evaluator *evaluator, int side)
+{
+	const struct encode_table *table = &evaluator->tables[side];
+	return (struct probe_data){.features = table->features, .labels = table->labels, .count = table->count};
+}
+
+int evaluator_knn(struct evaluator *evaluator, struct probe_score *score, struct error *err)
+{
+	struct probe_data bank = evaluator_data(evaluator, 0), test = evaluator_data(evaluator, 1);
+	return probe_knn(evaluator->runtime->team, &bank, &test, evaluator->config.dim, evaluator->classes,
+		evaluator->config.knn_k, 0.1, score, err);
+}
+
+int evaluator_linear(
+	struct evaluator *evaluator, const double *ridges, size_t count, struct probe_score *score, struct error *err)
+{
+	struct probe_data train = evaluator_data(evaluator, 0), test = evaluator_data(evaluator, 1);
+	return probe_logistic_lbfgs(evaluator->runtime->team, &train, NULL, &test, evaluator->config.dim,
+		evaluator->classes, ridges, count, score, err);
+}

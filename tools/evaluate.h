@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frozen-encoder evaluation of one pair of shard sets (training bank, test): features by streaming, then kNN and
+ * L-BFGS. */
+#ifndef RINGCLR_TOOLS_EVALUATE_H
+#define RINGCLR_TOOLS_EVALUATE_H
+
+#include "model/probe.h"
+#include "stages/encode.h"
+#include "tools/runtime.h"
+
+struct evaluate_config {
+	const struct shard_set *train, *test;
+	uint64_t limit; /* --limit-images, of train; 0: all */
+	unsigned size;	/* side of the net's input, pixels */
+	uint32_t batch; /* images of one forward */
+	unsigned dim;	/* columns of the features */
+	unsigned knn_k;
+};
+
+struct evaluator {
+	struct evaluate_config config;
+	struct runtime *runtime;
+	struct epoch_plan *plans[2]; /* train, test */
+	struct loader *loaders[2];
+	struct encode_table tables[2];
+	unsigned classes;
+};
+
+/* Loaders and tables from the runtime's arena. ERROR_MISMATCH when classes differ or images have no labels. */
+int evaluator_create(
+	struct evaluator *evaluator, struct runtime *runtime, const struct evaluate_config *config, struct error *err);
+void evaluator_destroy(struct evaluator *evaluator);
+
+/* Fills a table (0 train, 1 test): centre view of every image through the net (NULL: pixels). The net's tensors are not
+ * changed. */
+int evaluator_encode(struct evaluator *evaluator, int side, struct net *net, struct error *err);
+
+int evaluator_knn(struct evaluator *evaluator, struct probe_score *score, struct error *err);
+
+/* ridges: weights to choose from (RECIPE: transfer). */
+int evaluator_linear(
+	struct evaluator *evaluator, const double *ridges, size_t count, struct probe_score *score, struct error *err);
+
+struct probe_data evaluator_data(const struct evaluator *evaluator, int side);
+
+/* The subset of --limit-images is drawn from this, for every run the same. */
+enum { EVALUATE_SUBSET_SEED = 0 };
+
+#endif

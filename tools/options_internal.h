@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What options.c, options_file.c, options_help.c and options_record.c share. */
+#ifndef RINGCLR_TOOLS_OPTIONS_INTERNAL_H
+#define RINGCLR_TOOLS_OPTIONS_INTERNAL_H
+
+#include "tools/options.h"
+
+/* The entry of that name (`bytes` of it), or NULL. Headings are never found. */
+const struct option_spec *option_find(const struct option_table *table, const char *name, size_t bytes);
+
+static inline void *option_value(const struct options *options, const struct option_spec *spec)
+{
+	return (char *)options->values + spec->offset;
+}
+
+/* Parses text into the option's field and notes its origin. A string is kept as the pointer it is: text must outlive
+ * the options (options_keep()). source opens the message: "--jobs 300", "train.ini:3: jobs = 300". */
+int option_set(struct options *options, const struct option_spec *spec, const char *text, enum option_origin origin,
+	const char *source, struct error *err);
+
+/* A copy that options_free() frees. NULL with *err set when memory is out. */
+const char *options_keep(struct options *options, const char *text, struct error *err);
+
+/* ERROR_USAGE: "<source>: no such option; did you mean ...?". dashes goes before the suggested name. */
+int options_unknown(
+	const struct option_table *table, const char *source, const char *name, const char *dashes, struct error *err);
+
+/* Word number `index` of "keep|raw|webp"; *bytes is its length. NULL past the last. */
+const char *option_choice(const char *choices, unsigned index, size_t *bytes);
+
+/* Reads an ini-style file of the options' own names. */
+int options_read_file(struct options *options, const char *path, struct error *err);
+
+#endif

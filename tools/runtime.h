@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every command that runs the pipeline shares: options for threads, reading and memory, and the objects made from
+ * them. */
+#ifndef RINGCLR_TOOLS_RUNTIME_H
+#define RINGCLR_TOOLS_RUNTIME_H
+
+#include "pipeline/arena.h"
+#include "pipeline/cpu.h"
+#include "pipeline/placement.h"
+#include "pipeline/team.h"
+#include "stages/loader.h"
+#include "tools/options.h"
+
+struct runtime_options {
+	uint64_t threads, loader_threads, depth, mem;
+	unsigned io;  /* enum engine_kind */
+	unsigned bad; /* enum decode_bad */
+	const char *pin, *isa;
+	bool direct, check_hashes;
+};
+
+/* Entries for an option table whose struct S has a `struct runtime_options` member m. None of them changes a result,
+ * except isa (the last bits) and bad. */
+#define RUNTIME_OPTIONS(S, m)                                                                                          \
+	OPTION_GROUP("Threads, reading, memory"),                                                                      \
+		OPTION_U64(S, m.threads, "threads", "N", "0", 0, 1024, "compute threads; 0: one per processor",        \
+			.no_record = true),                                                                            \
+		OPTION_U64(S, m.loader_threads, "loader-threads", "N", "0", 0, 200,                                    \
+			"threads that decode and augment; 0: one per two processors", .no_record = true),              \
+		OPTION_CHOICE(S, m.io, "io", "auto|uring|pread", "auto",                                               \
+			"how to read: io_uring, pread, or io_uring where the kernel allows it", .no_record = true),    \
+		OPTION_FLAG(                                                                                           \
+			S, m.direct, "direct", "no", "read with O_DIRECT, past the page cache", .no_record = true),    \
+		OPTION_U64(S, m.depth, "depth", "N", "32", 1, 4096, "reads in flight", .no_record = true),             \
+		OPTION_FLAG(S, m.check_hashes, "check-hashes", "yes", "check every block's hash as it is read",        \
+			.no_record = true),                                                                            \
+		OPTION_CHOICE(S, m.bad, "bad", "fail|skip", "fail",                                                    \
+			"an image that is damaged: fail, or put the next good one in its place and list it"),          \
+		OPTION_STRING(S, m.pin, "pin", "auto|none|LIST", "auto",                                               \
+			"processors to pin threads to, e.g. 0,2,4-7; compute threads come first", .no_record = true),  \
+		OPTION_STRING(S, m.isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2 or avx512"),             \
+		OPTION_SIZE(S, m.mem, "mem", "0", 0, UINT64_MAX,                                                       \
+			"refuse to start when the plan needs more; 0: no limit", .no_record = true)
+
+struct runtime {
+	struct runtime_options options;
+	unsigned loader_threads;
+	enum cpu_isa isa;
+	struct placement *placement;
+	struct team *team;
+	struct arena *arena;
+};
+
+int runtime_start(struct runtime *runtime, const struct runtime_options *options, struct error *err);
+void runtime_stop(
+	struct runtime *runtime); /* also after a failed start; frees the arena with all that was drawn from it */
+
+/* The loader's configuration, but for set, plan, policy, views and batch. */
+struct loader_config runtime_loader_config(const struct runtime *runtime);
+
+/* "full" where records are large or the data fits half the memory, else "window". */
+enum epoch_order runtime_choose_order(const struct shard_set *set);
+
+/* Opens the shards named on a command line; the caller closes them. */
+struct shard_set *runtime_open_shards(
+	const struct runtime *runtime, const char *const *paths, unsigned count, struct error *err);
+
+#endif
