@@ -26,7 +26,8 @@ void atomic_file_abandon(struct atomic_file *file); /* removes the temporary and
 /* The three calls in one, for small files. */
 int atomic_file_replace(const char *path, const void *data, size_t bytes, struct error *err);
 
-/* Reads a whole file, NUL-terminated for convenience, into malloc'd memory; bytes may be NULL. Over limit_bytes: ERROR_FORMAT. */
+/* Reads a whole file, NUL-terminated for convenience, into malloc'd memory; bytes may be NULL. Over limit_bytes:
+ * ERROR_FORMAT. */
 char *atomic_file_read_all(const char *path, size_t limit_bytes, size_t *bytes, struct error *err);
 
 #endif

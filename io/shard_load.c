@@ -263,13 +263,12 @@ static int index_records_parse(const char *path, const struct shard_footer_disk 
 			size_t key_bytes = 0;
 			const char *fault = index_record_parse(
 				&at, end, footer->class_count, record, (char *)raw + keys, &key_bytes);
-			if (fault == NULL && (images += record->bytes) > block->raw_bytes)
-				fault = "larger than its block";
 			if (fault != NULL)
 				return error_set(err, ERROR_FORMAT, "'%s': the index is wrong about record %u: %s",
 					path, r, fault);
 			record->block = b;
-			record->offset = (uint32_t)(images - record->bytes); /* the table's size is added below */
+			record->offset = (uint32_t)images; /* the table's size is added below */
+			images += record->bytes;
 			keys += key_bytes + 1;
 			table += sizeof(struct shard_record_disk) + key_bytes;
 			if (record->bytes > index->max_record_bytes)

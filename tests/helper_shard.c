@@ -127,7 +127,7 @@ void helper_assert_sound(const char *path)
 		fail_msg("%s", report.text);
 }
 
-unsigned char *helper_shard_small(const char *path, size_t *bytes)
+unsigned char *helper_shard_small(const char *path, int zstd_level, size_t *bytes)
 {
 	struct error err = {0};
 	static const char *const classes[] = {"cat", "dog"};
@@ -137,7 +137,7 @@ unsigned char *helper_shard_small(const char *path, size_t *bytes)
 		.classes = classes,
 		.class_count = 2,
 		.block_bytes = 5000,
-		.zstd_level = 3,
+		.zstd_level = zstd_level,
 		.origin = "test"};
 	struct shard_writer *writer = shard_writer_create(&config, &err);
 	assert_non_null(writer);

@@ -22,9 +22,9 @@ void helper_records_free(struct helper_records *records);
 int helper_shard_write(
 	const struct helper_records *records, const struct shard_writer_config *config, struct error *err);
 
-/* A shard with two classes, one compressed and two stored blocks of two records each, and padding everywhere; about
- * 30 KB. Returns its bytes, malloc'd. */
-unsigned char *helper_shard_small(const char *path, size_t *bytes);
+/* A shard with two classes, three blocks of two records each (the first compresses), and padding everywhere; about 30
+ * KB. Level 0 stores the index too. Returns its bytes, malloc'd. */
+unsigned char *helper_shard_small(const char *path, int zstd_level, size_t *bytes);
 
 /* shard_verify(), with its lines one after the other; a negative code's message instead. */
 struct helper_report {

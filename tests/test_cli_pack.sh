@@ -121,7 +121,7 @@ cp a.jpg images/bee/._a1.jpg
 cp a.jpg images/.hidden.jpg
 find images -type f | sed 's|^images/||' | LC_ALL=C sort >names
 
-echo 1..56
+echo 1..57
 
 expect 0 pack images -o folder.ring --json
 result "a folder is packed"
@@ -234,14 +234,16 @@ result "WebDataset: names in .cls, -1 for none; in a folder too"
 printf 'two\nlines\n' >web/000.cls && expect 1 pack web -o made/x.ring && says err "000.cls" && nothing_made
 result "a .cls file of several lines is an error that names it"
 
-# cifar LABELS IMAGES: IMAGES records, labels counted 0 1 2 3 0 ..., pixels from the number.
+# cifar LABELS IMAGES: IMAGES records, labels counted 0 1 2 3 0 ..., red from the number (@, A, B...), green G, blue B.
 cifar() {
 	i=0
 	while [ $i -lt "$2" ]; do
 		[ "$1" -eq 1 ] || printf '\004'
 		# shellcheck disable=SC2059 # an octal escape
 		printf "\\00$((i % 4))"
-		head -c 3072 /dev/zero | tr '\0' "\\10$((i % 8))"
+		head -c 1024 /dev/zero | tr '\0' "\\10$((i % 8))"
+		head -c 1024 /dev/zero | tr '\0' G
+		head -c 1024 /dev/zero | tr '\0' B
 		i=$((i + 1))
 	done
 }
@@ -250,6 +252,8 @@ expect 0 pack batch_1.bin batch_2.bin -o cifar.ring --json && says out '"records
 	expect 0 inspect cifar.ring --json --list 9 && says out '"codecs":{"raw":9}' '"class_names":["0","1","2","3"]' \
 	'"key":"batch_1/00005","label":1,"width":32,"height":32' '"key":"batch_2/00002","label":2'
 result "CIFAR-10 binary batches, without names"
+expect 0 pack batch_1.bin --zstd 0 -o cifar.ring && grep -qa '@GB@GB@GB' cifar.ring && grep -qa 'EGBEGBEGB' cifar.ring
+result "CIFAR's planes become RGB pixels"
 seq -f 'name%g' 0 9 >batches.meta.txt && expect 0 pack batch_1.bin -o cifar.ring --codec webp-lossless &&
 	expect 0 inspect cifar.ring --json && says out '"class_names":["name0","name1","name2","name3"]' '"webp":6'
 result "CIFAR-10 with its names"
@@ -290,7 +294,7 @@ tar -cf twice.tar images/ant/a2.jpg images/ant/a2.jpg && expect 1 pack twice.tar
 	says err "ant/a2.jpg" "unique" && nothing_made
 result "two images of one name"
 expect 1 pack images -o nowhere/x.ring && says err "nowhere" && expect 1 pack images -o made && says err "folder" &&
-	expect 1 pack images -o /dev/null && [ -c /dev/null ] && nothing_made
+	expect 1 pack images -o /dev/null && says err "device" && [ -c /dev/null ] && nothing_made
 result "an output that cannot be written"
 (ulimit -f 8 && expect 1 pack images --zstd 0 -o made/x.ring) && says err "made/x.ring" "File too large" && nothing_made
 result "a full disk: the message names the file, nothing is left"

@@ -326,6 +326,42 @@ static void test_seeds_and_epochs(void **state)
 	data_set_free(&data);
 }
 
+/* Part of every result, like the known values above: the first records of epoch 3 of 200 records in blocks of one. */
+static void test_known_orders(void **state)
+{
+	(void)state;
+	static const uint64_t expected[4][6] = {{79, 151, 3, 193, 69, 22}, {5, 189, 26, 8, 34, 89},
+		{71, 127, 148, 9, 153, 132}, {4, 9, 15, 18, 21, 22}};
+	char *folder = helper_folder_make(), *path = helper_path(folder, "known.ring");
+	struct error err = {0};
+	struct shard_writer_config shard = {.path = path, .block_bytes = 1};
+	struct shard_writer *writer = shard_writer_create(&shard, &err);
+	for (int i = 0; i < 200; i++) {
+		char key[20];
+		snprintf(key, sizeof key, "%d", i);
+		struct shard_record_in record = {key, -1, 1, 1, SHARD_RAW, "rgb", 3};
+		assert_int_equal(shard_writer_add(writer, &record, &err), 0);
+	}
+	assert_int_equal(shard_writer_finish(writer, &err), 0);
+	const char *paths[] = {path};
+	struct shard_set *set = shard_set_open(paths, 1, false, &err);
+	static const struct epoch_plan_config configs[4] = {
+		{.order = EPOCH_FULL, .seed = 42},
+		{.order = EPOCH_WINDOW, .seed = 42, .window = 16},
+		{.order = EPOCH_FULL, .seed = 42, .limit = 50, .subset_seed = 7},
+		{.order = EPOCH_SEQUENTIAL, .limit = 50, .subset_seed = 7},
+	};
+	for (int i = 0; i < 4; i++) {
+		struct epoch_plan *plan = plan_make(set, configs[i]);
+		for (uint64_t p = 0; p < 6; p++)
+			assert_int_equal(epoch_plan_record(plan, 3, p), expected[i][p]);
+		epoch_plan_destroy(plan);
+	}
+	shard_set_close(set);
+	free(path);
+	helper_folder_remove(folder);
+}
+
 /* A group's records are mixed among themselves: where a record stands in its group is uniform over epochs. */
 static void test_window_mixes(void **state)
 {
@@ -410,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_known_values),
 		cmocka_unit_test(test_plans),
 		cmocka_unit_test(test_seeds_and_epochs),
+		cmocka_unit_test(test_known_orders),
 		cmocka_unit_test(test_window_mixes),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_limit_refused),

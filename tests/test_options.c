@@ -375,6 +375,8 @@ static void test_nearest(void **state)
 	assert_string_equal(command_nearest("pakc", words, 4), "pack");
 	assert_string_equal(command_nearest("ins", words, 4), "inspect");
 	assert_string_equal(command_nearest("trian", words, 4), "train");
+	static const char *const swapped[] = {"in", "to"};
+	assert_string_equal(command_nearest("ot", swapped, 2), "to");
 	assert_null(command_nearest("x", words, 4));
 	assert_null(command_nearest("nothing", words, 4));
 	assert_null(command_nearest("a-name-longer-than-any-word-could-reasonably-be-and-more", words, 4));

@@ -52,7 +52,7 @@ static void test_every_byte_flipped(void **state)
 	struct helper_place *place = *state;
 	struct error err = {0};
 	size_t size = 0;
-	unsigned char *bytes = helper_shard_small(place->path, &size);
+	unsigned char *bytes = helper_shard_small(place->path, 3, &size);
 	struct shard *shard = shard_open(place->path, false, &err);
 	assert_non_null(shard);
 	assert_int_equal(shard_blocks(shard), 3);
@@ -82,7 +82,7 @@ static void test_every_truncation(void **state)
 {
 	struct helper_place *place = *state;
 	size_t size = 0;
-	unsigned char *bytes = helper_shard_small(place->path, &size);
+	unsigned char *bytes = helper_shard_small(place->path, 3, &size);
 	for (size_t length = size + 8192; length-- > 0;) {
 		struct error err = {0};
 		struct helper_report report;
@@ -108,7 +108,7 @@ static void test_verify_goes_on(void **state)
 	struct helper_report report;
 	struct error err = {0};
 	size_t size = 0;
-	unsigned char *bytes = helper_shard_small(place->path, &size);
+	unsigned char *bytes = helper_shard_small(place->path, 3, &size);
 	struct shard *shard = shard_open(place->path, false, &err);
 	uint64_t offsets[3] = {
 		shard_block(shard, 0)->offset, shard_block(shard, 1)->offset, shard_block(shard, 2)->offset};
@@ -151,7 +151,7 @@ static void test_block_swapped(void **state)
 	struct helper_place *place = *state;
 	struct helper_report report;
 	size_t size = 0;
-	unsigned char *bytes = helper_shard_small(place->path, &size), page[8192];
+	unsigned char *bytes = helper_shard_small(place->path, 3, &size), page[8192];
 	struct error err = {0};
 	struct shard *shard = shard_open(place->path, false, &err);
 	uint64_t one = shard_block(shard, 1)->offset, two = shard_block(shard, 2)->offset;
@@ -168,6 +168,169 @@ static void test_block_swapped(void **state)
 	assert_int_equal(shard_read_record(shard, 2, &data, &size, &err), ERROR_DAMAGED);
 	assert_non_null(strstr(err.message, "block 1 (records 2 to 3)"));
 	shard_close(shard);
+	free(bytes);
+}
+
+/* A block as it was before its shard was written anew, in the same place with the same sizes: sound, but stale. */
+static void test_block_stale(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_report report;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, 0, &size), *other = malloc(size);
+	memcpy(other, bytes, size);
+	struct error err = {0};
+	struct shard *shard = shard_open(place->path, false, &err);
+	const struct shard_block *block = shard_block(shard, 1);
+	other[block->offset + block->disk_bytes - 1] ^= 1;
+	shard_sign(other, size);
+	memcpy(bytes + block->offset, other + block->offset, block->disk_bytes);
+	shard_close(shard);
+	helper_file_write(place->path, bytes, size);
+	assert_int_equal(helper_verify(place->path, &report), 1);
+	assert_non_null(
+		strstr(report.text, "block 1 (records 2 to 3) is damaged: it is not the block that the index names"));
+	free(bytes);
+	free(other);
+}
+
+/* Where things lie in a small shard of level 0, whose index is stored. */
+struct places {
+	size_t index, index_records, footer;
+	uint64_t block_offsets[3];
+};
+
+static struct places places_of(const char *path, size_t size)
+{
+	struct error err = {0};
+	struct shard *shard = shard_open(path, false, &err);
+	struct places places = {.footer = size - sizeof(struct shard_footer_disk)};
+	for (uint32_t b = 0; b < 3; b++)
+		places.block_offsets[b] = shard_block(shard, b)->offset;
+	places.index = places.block_offsets[2] + (shard_block(shard, 2)->disk_bytes + UINT64_C(4095)) / 4096 * 4096;
+	places.index_records = places.index + 3 * sizeof(struct shard_index_block_disk);
+	shard_close(shard);
+	return places;
+}
+
+/* Numbers in index and footer that cannot be, under right hashes: each is refused when the shard is opened. */
+static void test_impossible_numbers(void **state)
+{
+	struct helper_place *place = *state;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, 0, &size), *patched = malloc(size);
+	struct places places = places_of(place->path, size);
+	const size_t block = places.index + 32, record = places.index_records, footer = places.footer;
+	const struct {
+		size_t at, width;
+		uint64_t value;
+		const char *why;
+	} cases[] = {
+		{block, 8, places.block_offsets[1] + 4096, "block 1"},
+		{block, 8, places.block_offsets[0], "block 1"},
+		{block, 8, UINT64_MAX - 4095, "block 1"},
+		{block + 16, 4, 64, "block 1"},
+		{block + 16, 4, 0xffffffff, "block 1"},
+		{block + 16, 4, 65, "block 1"},
+		{block + 20, 4, 0, "block 1"},
+		{block + 20, 4, 0xffffffff, "block 1"},
+		{block + 20, 4, 5000, "block 1"},
+		{block + 24, 4, 0, "block 1"},
+		{block + 24, 4, 0xffffffff, "block 1"},
+		{block + 24, 4, 1, "do not add up"},
+		{block + 28, 4, 2, "block 1"},
+		{record + 8, 4, 0, "record 0"},
+		{record + 8, 4, 0xffffffff, "record 0"},
+		{record + 8, 4, 0x7fffffff, "record 0"},
+		{record + 8, 4, 1499, "block 0"},
+		{record + 12, 4, 2, "record 0"},
+		{record + 12, 4, 0xfffffffe, "record 0"},
+		{record + 16, 2, 0, "record 0"},
+		{record + 18, 2, 0, "record 0"},
+		{record + 20, 1, 4, "record 0"},
+		{record + 20, 1, SHARD_RAW, "record 0"},
+		{record + 22, 2, 0, "record 0"},
+		{record + 22, 2, 4096, "record 0"},
+		{record + 22, 2, 200, "record 0"},
+		{record + 24, 1, 0, "record 0"},
+		{footer + 8, 8, size + 4096, "its footer says"},
+		{footer + 24, 8, 5000, "not of one file"},
+		{footer + 24, 8, 10000, "class table"},
+		{footer + 40, 4, 3, "not of one file"},
+		{footer + 40, 4, 0xffffffff, "class table"},
+		{footer + 44, 4, 0, "counts"},
+		{footer + 44, 4, 100, "counts"},
+		{footer + 44, 4, 2, "index"},
+		{footer + 48, 4, 2, "counts"},
+		{footer + 48, 4, 0xffffffff, "size of the index"},
+		{footer + 48, 4, 5, "the index"},
+		{footer + 52, 4, 7, "compression"},
+		{footer + 52, 4, 1, "the index is damaged"},
+		{footer + 56, 8, 4096, "place of the index"},
+		{footer + 56, 8, UINT64_MAX, "place of the index"},
+		{footer + 64, 8, UINT64_MAX, "place of the index"},
+		{footer + 72, 8, UINT64_MAX, "size of the index"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct error err = {0};
+		memcpy(patched, bytes, size);
+		memcpy(patched + cases[i].at, &cases[i].value, cases[i].width);
+		shard_sign(patched, size);
+		helper_file_write(place->path, patched, size);
+		struct shard *shard = shard_open(place->path, false, &err);
+		if (shard != NULL || strstr(err.message, cases[i].why) == NULL)
+			fail_msg("case %zu: '%s' does not say '%s'", i, err.message, cases[i].why);
+		assert_true(err.code == ERROR_FORMAT || err.code == ERROR_DAMAGED);
+	}
+	free(patched);
+	free(bytes);
+}
+
+/* Hashes of blocks and index are right, but what they hold is wrong: only verifying the records finds that. */
+static void test_wrong_inside(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_report report;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, 0, &size), *patched = malloc(size), *data = NULL;
+	struct places places = places_of(place->path, size);
+	size_t entry = 24 + strlen("pictures/0.jpg"), table = places.block_offsets[0] + 64;
+	struct error err = {0};
+
+	memcpy(patched, bytes, size); /* the hash of record 1, in block and index */
+	patched[table + entry] ^= 1;
+	patched[places.index_records + entry] ^= 1;
+	shard_sign(patched, size);
+	memcpy(patched + places.index + 8, patched + places.block_offsets[0] + 56, 8);
+	shard_sign(patched, size);
+	helper_file_write(place->path, patched, size);
+	assert_int_equal(helper_verify(place->path, &report), 1);
+	assert_non_null(strstr(report.text, "record 1 ('pictures/1.jpg') in block 0 is damaged: hash"));
+	struct shard *shard = shard_open(place->path, false, &err);
+	assert_non_null(shard);
+	assert_int_equal(shard_read_record(shard, 1, &data, &size, &err), ERROR_DAMAGED);
+	assert_non_null(strstr(err.message, "record 1 ('pictures/1.jpg')"));
+	shard_close(shard);
+	size = places.footer + sizeof(struct shard_footer_disk);
+
+	memcpy(patched, bytes, size); /* the label of record 0, in the index alone */
+	patched[places.index_records + 12] ^= 0xff;
+	memset(patched + places.index_records + 13, 0, 3);
+	shard_sign(patched, size);
+	helper_file_write(place->path, patched, size);
+	assert_int_equal(helper_verify(place->path, &report), 1);
+	assert_non_null(strstr(report.text, "record 0 ('pictures/0.jpg') differs between the index and block 0"));
+
+	memcpy(patched, bytes, size); /* the key of record 1 becomes record 0's */
+	patched[table + entry + 24 + 9] = '0';
+	patched[places.index_records + entry + 24 + 9] = '0';
+	shard_sign(patched, size);
+	memcpy(patched + places.index + 8, patched + places.block_offsets[0] + 56, 8);
+	shard_sign(patched, size);
+	helper_file_write(place->path, patched, size);
+	assert_int_equal(helper_verify(place->path, &report), 1);
+	assert_non_null(strstr(report.text, "records 0 and 1 have the same key 'pictures/0.jpg'"));
+	free(patched);
 	free(bytes);
 }
 
@@ -191,7 +354,7 @@ static void test_versions(void **state)
 	struct helper_report report;
 	struct error err = {0};
 	size_t size = 0;
-	unsigned char *bytes = helper_shard_small(place->path, &size);
+	unsigned char *bytes = helper_shard_small(place->path, 3, &size);
 	assert_null(open_patched(place->path, bytes, size, 8, 2, &err)); /* major version */
 	assert_int_equal(err.code, ERROR_VERSION);
 	assert_non_null(strstr(err.message, "format 2.0"));
@@ -245,13 +408,16 @@ static void test_not_shards(void **state)
 static void test_hostile(void **state)
 {
 	struct helper_place *place = *state;
-	size_t size = 0;
-	unsigned char *bytes = helper_shard_small(place->path, &size), *hostile = malloc(size);
-	struct shard_footer_disk footer;
-	memcpy(&footer, bytes + size - sizeof footer, sizeof footer);
-	size_t opened = 0, refused = 0;
+	size_t sizes[2], opened = 0, refused = 0;
+	unsigned char *shards[2], *hostile = malloc(1 << 16);
+	for (int stored = 0; stored < 2; stored++)
+		shards[stored] = helper_shard_small(place->path, stored ? 0 : 3, &sizes[stored]);
 	for (uint32_t seed = 0; seed < 6000; seed++) {
 		struct philox random = philox_stream(seed, 0, 0, 0, PHILOX_TEST);
+		const unsigned char *bytes = shards[seed % 2];
+		const size_t size = sizes[seed % 2];
+		struct shard_footer_disk footer;
+		memcpy(&footer, bytes + size - sizeof footer, sizeof footer);
 		size_t starts[] = {0, 4096, 8192, footer.index_offset, footer.index_offset, size - sizeof footer};
 		size_t lengths[] = {64, 16, size - 8192, footer.index_disk_bytes, 128, sizeof footer};
 		memcpy(hostile, bytes, size);
@@ -274,7 +440,8 @@ static void test_hostile(void **state)
 	}
 	assert_true(opened > 100 && refused > 100);
 	free(hostile);
-	free(bytes);
+	free(shards[0]);
+	free(shards[1]);
 }
 
 int main(void)
@@ -284,6 +451,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_truncation, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_verify_goes_on, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_block_swapped, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_block_stale, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_impossible_numbers, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_wrong_inside, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_versions, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_not_shards, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_hostile, helper_place_make, helper_place_remove),

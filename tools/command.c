@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/command.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define COMMAND_NAME(name, summary) #name,
@@ -44,13 +43,15 @@ void command_note(const char *command, const char *format, ...)
 	va_end(arguments);
 }
 
-static volatile sig_atomic_t interrupted;
+/* Lock-free, so a signal handler may store it; atomic and no sig_atomic_t, because every thread looks. Orders nothing.
+ */
+static atomic_int interrupted;
 
 /* SA_RESETHAND gives the second signal its usual, deadly meaning. */
 static void note_interrupt(int signal_number)
 {
 	(void)signal_number;
-	interrupted = 1;
+	atomic_store_explicit(&interrupted, 1, memory_order_relaxed);
 }
 
 void command_catch_interrupts(void)
@@ -67,7 +68,7 @@ void command_catch_interrupts(void)
 
 bool command_interrupted(void)
 {
-	return interrupted != 0;
+	return atomic_load_explicit(&interrupted, memory_order_relaxed) != 0;
 }
 
 enum { NEAREST_BYTES = 48 };

@@ -21,6 +21,7 @@
 #include "stages/views.h"
 #include "tools/command.h"
 #include "tools/contact_sheet.h"
+#include "tools/json.h"
 #include "tools/options.h"
 
 struct preview_options {
@@ -28,6 +29,7 @@ struct preview_options {
 	uint64_t size, rows, seed, record;
 	double strength;
 	unsigned policy; /* enum view_policy_kind */
+	bool json;
 };
 
 static const struct option_spec spec[] = {
@@ -36,6 +38,8 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct preview_options, rows, "rows", "N", "8", 1, 200, "images to show"),
 	OPTION_U64(struct preview_options, record, "record", "I", "0", 0, UINT32_MAX,
 		"show this record only, a row for each of the first epochs"),
+	OPTION_FLAG(struct preview_options, json, "json", "no",
+		"print the rows and their parameters as one line of JSON", .no_record = true),
 	OPTION_GROUP("Views, as training makes them"),
 	OPTION_U64(struct preview_options, size, "size", "PIXELS", "32", 8, 1024, "side of the views"),
 	OPTION_U64(struct preview_options, seed, "seed", "N", "1", 0, UINT64_MAX, "the run's seed"),
@@ -75,13 +79,14 @@ struct preview {
 	struct shard *shard;
 	struct codec_context *codec;
 	struct contact_sheet *sheet;
-	uint32_t rows, cell, width;
+	cJSON *listed; /* array of what each row shows */
+	uint32_t rows, cell, width, height;
 	bool one_record;
 };
 
 /* One row before it is drawn. */
 struct row {
-	uint32_t record;
+	uint32_t record, epoch;
 	struct view_params params[VIEWS];
 	char title[TITLE_BYTES];
 	char captions[VIEWS][256];
@@ -93,11 +98,12 @@ static void plan_row(const struct preview *preview, uint32_t number, struct row 
 	const uint32_t records = shard_records(preview->shard);
 	row->record = preview->one_record ? (uint32_t)preview->options->record
 					  : (uint32_t)((uint64_t)number * records / preview->rows);
-	const uint32_t epoch = preview->one_record ? number : 0;
+	row->epoch = preview->one_record ? number : 0;
 	const struct shard_record *record = shard_record(preview->shard, row->record);
 	row->caption_height = 0;
 	for (uint32_t view = 0; view < VIEWS; view++) {
-		struct philox stream = philox_stream(preview->options->seed, epoch, row->record, view, PHILOX_AUGMENT);
+		struct philox stream =
+			philox_stream(preview->options->seed, row->epoch, row->record, view, PHILOX_AUGMENT);
 		view_params_draw(&row->params[view], &preview->policy, record->width, record->height, &stream);
 		view_params_describe(&row->params[view], row->captions[view], sizeof row->captions[view]);
 		const uint32_t height = contact_sheet_text_height(SHEET_SMALL, row->captions[view], preview->cell);
@@ -106,7 +112,7 @@ static void plan_row(const struct preview *preview, uint32_t number, struct row 
 	const char *label = record->label < 0 ? "no label" : shard_class(preview->shard, (uint32_t)record->label);
 	char at_epoch[32] = "";
 	if (preview->one_record)
-		snprintf(at_epoch, sizeof at_epoch, "epoch %" PRIu32 ": ", epoch);
+		snprintf(at_epoch, sizeof at_epoch, "epoch %" PRIu32 ": ", row->epoch);
 	snprintf(row->title, sizeof row->title, "%srecord %" PRIu32 ", %s, %ux%u, %s", at_epoch, row->record, label,
 		record->width, record->height, record->key);
 	row->title_height = contact_sheet_text_height(SHEET_BOLD, row->title, preview->width - 2 * MARGIN);
@@ -193,6 +199,18 @@ static int draw_row(const struct preview *preview, const struct row *row, uint32
 	return status;
 }
 
+static void list_row(const struct preview *preview, const struct row *row)
+{
+	cJSON *entry = cJSON_CreateObject(), *views = cJSON_CreateArray();
+	cJSON_AddNumberToObject(entry, "record", row->record);
+	cJSON_AddStringToObject(entry, "key", shard_record(preview->shard, row->record)->key);
+	cJSON_AddNumberToObject(entry, "epoch", row->epoch);
+	for (uint32_t view = 0; view < VIEWS; view++)
+		cJSON_AddItemToArray(views, cJSON_CreateString(row->captions[view]));
+	cJSON_AddItemToObject(entry, "views", views);
+	cJSON_AddItemToArray(preview->listed, entry);
+}
+
 /* What every row has in common, and the headings of the columns. Returns the height; sheet NULL: only measures. */
 static uint32_t draw_head(const struct preview *preview, struct contact_sheet *sheet)
 {
@@ -240,6 +258,7 @@ static int draw_sheet(struct preview *preview, struct error *err)
 	for (uint32_t i = 0; i < preview->rows && status == 0; i++) {
 		plan_row(preview, i, row);
 		status = draw_row(preview, row, y, err);
+		list_row(preview, row);
 		y += row_height(preview, row);
 		if (status == 0 && command_interrupted())
 			status = error_set(err, ERROR_INTERRUPTED, "interrupted; nothing written");
@@ -247,10 +266,25 @@ static int draw_sheet(struct preview *preview, struct error *err)
 	free(row);
 	if (status == 0)
 		status = contact_sheet_write(preview->sheet, preview->options->output, err);
-	if (status == 0)
-		printf("%s: %" PRIu32 " rows, %" PRIu32 "x%" PRIu32 " pixels\n", preview->options->output,
-			preview->rows, preview->width, height);
+	preview->height = height;
 	return status;
+}
+
+/* Says what was drawn; returns the exit code. */
+static int print_result(struct preview *preview)
+{
+	if (!preview->options->json) {
+		printf("%s: %" PRIu32 " rows, %" PRIu32 "x%" PRIu32 " pixels\n", preview->options->output,
+			preview->rows, preview->width, preview->height);
+		return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+	}
+	cJSON *json = cJSON_CreateObject();
+	cJSON_AddStringToObject(json, "output", preview->options->output);
+	cJSON_AddNumberToObject(json, "width", preview->width);
+	cJSON_AddNumberToObject(json, "height", preview->height);
+	cJSON_AddItemToObject(json, "rows", preview->listed);
+	preview->listed = NULL;
+	return json_print(json);
 }
 
 static int run_preview(struct preview *preview, struct error *err)
@@ -284,15 +318,17 @@ int command_preview(int argc, char **argv)
 	if (given.size > 32 && options_origin(&options, "strength") == OPTION_DEFAULT)
 		given.strength = 1.0;
 	struct preview preview = {.options = &given, .path = options.operands[0]};
+	preview.listed = cJSON_CreateArray();
 	preview.one_record = options_given(&options, "record");
 	view_policy_init(
 		&preview.policy, (enum view_policy_kind)given.policy, (uint32_t)given.size, (float)given.strength);
 	struct error err = {0};
 	const int status = run_preview(&preview, &err);
+	code = status == 0 ? print_result(&preview) : command_fail("preview", &err);
+	cJSON_Delete(preview.listed);
 	contact_sheet_destroy(preview.sheet);
 	codec_context_destroy(preview.codec);
 	shard_close(preview.shard);
-	code = status == 0 ? EXIT_OK : command_fail("preview", &err);
 	options_free(&options);
 	return code;
 }

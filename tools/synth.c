@@ -53,7 +53,7 @@ static const struct option_table table = {
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about = "Generates a labelled data set: ten classes of shapes (disc, ring, square, triangle, star, cross, "
-		 "crescent, stripes, checker, dots) under random colour, place, scale, rotation, background and light. "
+		 "crescent, stripes, zigzag, dots) under random colour, place, scale, rotation, background and light. "
 		 "The same options give the same bytes. Running it again finishes what was interrupted.",
 	.operands = "DIR",
 	.operand_help = "folder to make; DIR/train and DIR/test hold a folder of PNG files per class",

@@ -79,17 +79,17 @@ static float circle(float x, float y, float radius)
 
 static float disc(float x, float y)
 {
-	return circle(x, y, 0.668F);
+	return circle(x, y, 0.648F);
 }
 
 static float ring(float x, float y)
 {
-	return fabsf(circle(x, y, 0.70F)) - 0.159F;
+	return fabsf(circle(x, y, 0.70F)) - 0.173F;
 }
 
 static float square(float x, float y)
 {
-	return box(x, y, 0.592F, 0.592F);
+	return box(x, y, 0.5745F, 0.5745F);
 }
 
 static float triangle(float x, float y)
@@ -101,8 +101,8 @@ static float triangle(float x, float y)
 /* Five points: the plane is folded onto one half of one point, whose edge is a straight line. */
 static float star(float x, float y)
 {
-	const float outer = 1.04F;
-	const float inner = 0.458F;
+	const float outer = 1.134F;
+	const float inner = 0.42F;
 	const float sector = pi / 5.0F;
 	float angle = fmodf(atan2f(y, x) + 2.0F * pi, 2.0F * sector);
 	angle = sector - fabsf(sector - angle);
@@ -117,7 +117,7 @@ static float star(float x, float y)
 
 static float cross(float x, float y)
 {
-	return fminf(box(x, y, 0.90F, 0.221F), box(x, y, 0.221F, 0.90F));
+	return fminf(box(x, y, 0.90F, 0.2205F), box(x, y, 0.2205F, 0.90F));
 }
 
 static float crescent(float x, float y)
@@ -128,14 +128,23 @@ static float crescent(float x, float y)
 static float stripes(float x, float y)
 {
 	const float gap = 0.62F;
-	return fmaxf(fabsf(y - gap * fminf(fmaxf(roundf(y / gap), -1.0F), 1.0F)) - 0.146F, fabsf(x) - 0.80F);
+	return fmaxf(fabsf(y - gap * fminf(fmaxf(roundf(y / gap), -1.0F), 1.0F)) - 0.172F, fabsf(x) - 0.80F);
 }
 
-/* The two dark fields of a 2 x 2 board. */
-static float checker(float x, float y)
+/* To a stroke from (x0, y0) to (x1, y1), its ends round. */
+static float stroke(float x, float y, float x0, float y0, float x1, float y1, float half_width)
 {
-	const float half = 0.4183F;
-	return fminf(box(x - half, y - half, half, half), box(x + half, y + half, half, half));
+	const float dx = x1 - x0, dy = y1 - y0;
+	const float along = clamp01(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy));
+	return circle(x - x0 - along * dx, y - y0 - along * dy, half_width);
+}
+
+static float zigzag(float x, float y)
+{
+	const float width = 0.226F;
+	const float outer =
+		fminf(stroke(x, y, -0.9F, 0.36F, -0.3F, -0.36F, width), stroke(x, y, 0.3F, 0.36F, 0.9F, -0.36F, width));
+	return fminf(outer, stroke(x, y, -0.3F, -0.36F, 0.3F, 0.36F, width));
 }
 
 static float dots(float x, float y)
@@ -155,7 +164,7 @@ static const struct {
 	{"cross", cross},
 	{"crescent", crescent},
 	{"stripes", stripes},
-	{"checker", checker},
+	{"zigzag", zigzag},
 	{"dots", dots},
 };
 
@@ -272,7 +281,7 @@ static void draw_objects(struct canvas *canvas, const struct background *backgro
 			const float x = 0.5F + cosine * u - sine * v;
 			const float y = 0.5F + sine * u + cosine * v;
 			const float radius = spacing * uniform(canvas, 0.42F, 0.54F);
-			const float turn = uniform(canvas, -0.45F, 0.45F);
+			const float turn = uniform(canvas, -0.6F, 0.6F);
 			const struct colour under = background_at(background, x, y);
 			const struct colour colour = contrasting_colour(canvas, &under);
 			paint(canvas, label, x, y, radius, turn, colour);
@@ -290,9 +299,11 @@ static void draw_distractors(struct canvas *canvas)
 	}
 }
 
+/* Gain, contrast about the middle gray, a gradient and noise; then rounds to bytes. */
 static void light(struct canvas *canvas, uint8_t *rgb)
 {
 	const float gain = uniform(canvas, 0.6F, 1.1F);
+	const float contrast = uniform(canvas, 0.4F, 1.1F);
 	const float slope = uniform(canvas, 0.0F, 0.5F);
 	const float angle = uniform(canvas, 0.0F, 2.0F * pi);
 	const float noise = uniform(canvas, 0.0F, 0.03F);
@@ -300,13 +311,14 @@ static void light(struct canvas *canvas, uint8_t *rgb)
 	const float side = (float)canvas->size;
 	for (uint32_t row = 0; row < canvas->size; row++)
 		for (uint32_t column = 0; column < canvas->size; column++) {
-			const float lit = gain * (1.0F + dx * (((float)column + 0.5F) / side - 0.5F) +
-							 dy * (((float)row + 0.5F) / side - 0.5F));
-			const size_t at = 3 * ((size_t)row * canvas->size + column);
+			const float x = ((float)column + 0.5F) / side - 0.5F, y = ((float)row + 0.5F) / side - 0.5F;
+			const float lit = gain * (1.0F + dx * x + dy * y);
 			const float grain = noise * (uniform(canvas, -1.0F, 1.0F) + uniform(canvas, -1.0F, 1.0F));
-			for (int c = 0; c < 3; c++)
-				rgb[at + (size_t)c] =
-					(uint8_t)(255.0F * clamp01(lit * canvas->rgb[at + (size_t)c] + grain) + 0.5F);
+			const size_t at = 3 * ((size_t)row * canvas->size + column);
+			for (size_t c = at; c < at + 3; c++) {
+				const float value = lit * (0.5F + contrast * (canvas->rgb[c] - 0.5F)) + grain;
+				rgb[c] = (uint8_t)(255.0F * clamp01(value) + 0.5F);
+			}
 		}
 }
 

@@ -1,29 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The slot protocol of pipeline/ring.c for the model checker spin: two producers, two consumers, two slots, with one
- * more thread that, at any moment or never, closes the ring at a lower end or poisons it. Names are those of ring.c. One
- * step (`atomic`) holds one access to shared memory, a load or a read-modify-write, with the local work after it. Memory
- * is sequentially consistent: that the orderings in ring.c suffice is for the comments there and for ThreadSanitizer.
+ * The slot protocol of pipeline/ring.c for the model checker spin: two producers, two consumers, and one more thread that
+ * at any moment closes the ring at a lower end (-DLOWER=end) or poisons it (-DPOISON). Names are those of ring.c. One
+ * step holds one access to shared memory, a load or a read-modify-write, with the local work beside it. Memory is
+ * sequentially consistent: that the orderings in ring.c suffice is for the comments there and for ThreadSanitizer.
  *
  * wakes is only ever compared with an earlier value of itself, so the model keeps that comparison's result (knows[])
- * instead of numbers. A sleep in the kernel is one step too: compare, and sleep if equal. There are no idle wake-ups, which could only
- * hide a lost one. Half laps count modulo 4, so that they wrap within the run.
+ * instead of numbers. A sleep in the kernel is one step too: compare, and sleep if equal. There are no idle wake-ups,
+ * which could only hide a lost one. Half laps count modulo 4, so that they wrap within the run.
  *
  * Checked: no slot is owned twice; a consumer reads what its own number's producer wrote, and gets it once; everything
- * below the least end arrives unless the ring failed; and everybody comes back (an end state with a process inside its
- * loop is an invalid one for spin).
+ * below the least end arrives unless the ring failed; and everybody comes back (to spin, a run that ends with a process
+ * still waiting is an error).
  *
- * Broken variants that spin must find, by -D:
+ * -DSLOTS, -DITEMS set the size. Broken variants in which spin must find an error:
  *	NO_RECHECK       the sleeper does not test the word that it set WAITER in
- *	NO_WAKE          the changer does not wake
+ *	NO_WAKE          the changer raises wakes but wakes nobody
  *	WAKE_ONE         the changer wakes one sleeper, not all
  *	LATE_READ        the sleeper reads wakes after its test
- *	SLEEP_ON_WORD    the sleeper sleeps on the word itself instead of wakes (see the top of ring.c)
+ *	SLEEP_ON_WORD    the sleeper sleeps on the word itself instead of wakes (with LOWER; see the top of ring.c)
  *	NO_CLOSED_WAKE   close sets the flag without waking
  */
 
+#ifndef SLOTS
 #define SLOTS 2
-#define ITEMS 3 /* the producer that draws this number closes the ring there */
+#endif
+#ifndef ITEMS
+#define ITEMS 3
+#endif
+/* the producer that draws this number closes the ring there */
 #define START 2 /* half lap that both slots start in */
 #define LAPS  4 /* half laps wrap here */
 #define NOBODY 255
@@ -170,7 +175,9 @@ inline look()
 
 inline read_wakes()
 {
-#ifndef SLEEP_ON_WORD
+#ifdef SLEEP_ON_WORD
+	true
+#else
 	knows[me] = i + 1
 #endif
 }
@@ -258,7 +265,7 @@ proctype worker(byte me; bit side; byte seq)
 
 	d_step {
 		i = seq % SLOTS;
-		wanted = (START + side) % LAPS
+		wanted = (START + seq / SLOTS * 2 + side) % LAPS
 	}
 	do
 	:: side == PRODUCER && seq >= ITEMS -> break
@@ -315,10 +322,14 @@ proctype disturber()
 init {
 	byte j;
 	atomic {
-		slot[0].owner = NOBODY;
-		slot[1].owner = NOBODY;
-		slot[0].half_lap = START;
-		slot[1].half_lap = START;
+		do
+		:: j < SLOTS ->
+			slot[j].owner = NOBODY;
+			slot[j].half_lap = START;
+			j++
+		:: else -> break
+		od;
+		j = 0;
 		ticket[PRODUCER] = 2;
 		ticket[CONSUMER] = 2;
 		run worker(0, PRODUCER, 0);
