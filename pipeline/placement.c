@@ -239,12 +239,13 @@ void placement_reset_other(struct placement *placement)
 
 void placement_pin_self(const struct placement *placement, int cpu)
 {
-	if (cpu < 0 || placement->topology == NULL)
+	if (placement->topology == NULL)
 		return;
-	hwloc_bitmap_t set = hwloc_bitmap_alloc();
+	hwloc_bitmap_t set = hwloc_bitmap_dup(placement->allowed);
 	if (set == NULL)
 		return;
-	hwloc_bitmap_set(set, (unsigned)cpu);
+	if (cpu >= 0)
+		hwloc_bitmap_only(set, (unsigned)cpu);
 	hwloc_set_cpubind(placement->topology, set, HWLOC_CPUBIND_THREAD);
 	hwloc_bitmap_free(set);
 }

@@ -29,7 +29,8 @@ void placement_release(struct placement *placement, enum placement_kind kind, in
 /* Forgets what was reserved for PLACEMENT_OTHER, so that a second graph may start. */
 void placement_reset_other(struct placement *placement);
 
-/* Pins the calling thread; cpu -1 does nothing. Failure to pin is not an error: the thread then floats. */
+/* Pins the calling thread; with cpu -1 lets it float over the cpuset, also when the thread that started it was pinned.
+ * Failure to pin is not an error. */
 void placement_pin_self(const struct placement *placement, int cpu);
 
 #endif

@@ -175,12 +175,14 @@ static void test_outside_the_cpuset(void **state)
 static void *pin_and_look(void *argument)
 {
 	const struct placement *placement = argument;
-	static cpu_set_t seen[2];
+	static cpu_set_t seen[3];
 	placement_pin_self(placement, -1);
 	sched_getaffinity(0, sizeof(seen[0]), &seen[0]);
 	placement_pin_self(placement, cpus[cpu_count - 1]);
-	sched_getaffinity(0, sizeof(seen[1]), &seen[1]);
 	placement_pin_self(placement, CPU_SETSIZE * 100); /* does not exist: stays where it is */
+	sched_getaffinity(0, sizeof(seen[1]), &seen[1]);
+	placement_pin_self(placement, -1); /* floats again: a graph may be run from a pinned thread */
+	sched_getaffinity(0, sizeof(seen[2]), &seen[2]);
 	return seen;
 }
 
@@ -196,6 +198,7 @@ static void test_pin(void **state)
 	assert_true(CPU_EQUAL(&seen[0], &allowed));
 	assert_int_equal(CPU_COUNT(&seen[1]), 1);
 	assert_true(CPU_ISSET((size_t)cpus[cpu_count - 1], &seen[1]));
+	assert_true(CPU_EQUAL(&seen[2], &allowed));
 	placement_destroy(placement);
 }
 
