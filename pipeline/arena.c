@@ -107,6 +107,7 @@ struct arena *arena_create(size_t limit_bytes, struct error *err)
 	void *mapping = MAP_FAILED;
 	size_t bytes = RESERVE_MOST_BYTES;
 	for (; bytes >= RESERVE_LEAST_BYTES; bytes /= 2) {
+		/* cppcheck-suppress invalidFunctionArg ; anonymous memory has no descriptor: -1 is what mmap(2) asks for */
 		mapping = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (mapping != MAP_FAILED)
 			break;
@@ -119,8 +120,8 @@ struct arena *arena_create(size_t limit_bytes, struct error *err)
 	}
 	arena->mapping = mapping;
 	arena->mapping_bytes = bytes;
-	arena->base = (char *)round_up((uintptr_t)mapping, STEP_BYTES);
-	size_t skipped = (size_t)(arena->base - (char *)mapping);
+	size_t skipped = (size_t)(round_up((uintptr_t)mapping, STEP_BYTES) - (uintptr_t)mapping);
+	arena->base = (char *)mapping + skipped;
 	arena->reserved = (bytes - skipped) & ~(STEP_BYTES - 1);
 	arena->limit_bytes = limit_bytes;
 	return arena;
@@ -210,9 +211,8 @@ static void advise_huge(char *start, size_t bytes)
 {
 	if (bytes < LARGE_BYTES)
 		return;
-	uintptr_t first = round_up((uintptr_t)start, STEP_BYTES);
-	uintptr_t last = ((uintptr_t)start + bytes) & ~(uintptr_t)(STEP_BYTES - 1);
-	madvise((void *)first, last - first, MADV_HUGEPAGE);
+	size_t skipped = (size_t)(round_up((uintptr_t)start, STEP_BYTES) - (uintptr_t)start);
+	madvise(start + skipped, (bytes - skipped) & ~(STEP_BYTES - 1), MADV_HUGEPAGE);
 }
 
 void *arena_alloc(

@@ -199,14 +199,14 @@ static int about_from_tensors(
 	const struct safetensor *stem = safetensors_find(file, "conv1.weight");
 	unsigned bottleneck = safetensors_find(file, "layer1.0.conv3.weight") != NULL;
 	*about = (struct checkpoint_about){.net = {.head = NET_HEAD_NONE}};
-	for (size_t i = 0; stem && i < sizeof known / sizeof known[0]; i++) {
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
 		int same = known[i].bottleneck == bottleneck;
 		for (unsigned layer = 0; layer < 4; layer++)
 			same &= known[i].blocks[layer] == count_blocks(file, layer + 1);
 		if (same)
 			about->net.depth = known[i].depth;
 	}
-	if (about->net.depth == 0 || stem->dims != 4)
+	if (!stem || about->net.depth == 0 || stem->dims != 4)
 		return error_set(err, ERROR_FORMAT,
 			"%s: neither a checkpoint of ringclr nor a ResNet-18, 34, 50, 101 or 152 in torchvision's "
 			"names",

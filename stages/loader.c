@@ -179,8 +179,9 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 {
 	uint64_t images = epoch_plan_length(config->plan);
 	if (config->whole_batches && config->batch > images) {
-		error_set(err, ERROR_MISMATCH, "--batch %u is larger than the data (%llu images); use a smaller --batch",
-			config->batch, (unsigned long long)images);
+		error_set(err, ERROR_MISMATCH,
+			"--batch %u is larger than the data (%llu images); use a smaller --batch", config->batch,
+			(unsigned long long)images);
 		return NULL;
 	}
 	struct loader *loader = arena_alloc(arena, "loader", 1, sizeof *loader, 0, err);

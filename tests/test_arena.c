@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -160,7 +161,8 @@ struct seen {
 static void see_class(void *ctx, const char *class_name, size_t bytes)
 {
 	struct seen *seen = ctx;
-	strcat(strcat(seen->names, class_name), ";");
+	size_t used = strlen(seen->names);
+	snprintf(seen->names + used, sizeof(seen->names) - used, "%s;", class_name);
 	seen->bytes[seen->count++] = bytes;
 }
 

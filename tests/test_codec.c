@@ -91,7 +91,8 @@ static int decode(struct codec_context *context, enum shard_codec codec, const v
 	unsigned char *input = malloc(bytes ? bytes : 1);
 	*rgb = malloc(need);
 	assert_true(input != NULL && *rgb != NULL);
-	memcpy(input, data, bytes);
+	if (bytes > 0)
+		memcpy(input, data, bytes);
 	memset(*rgb, 0x5a, need);
 	*err = (struct error){0};
 	const int result = codec_decode(context, codec, input, bytes, width, height, *rgb, need, err);

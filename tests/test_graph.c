@@ -36,7 +36,7 @@ static _Atomic int threads_left = -1; /* -1: no limit */
 #ifndef SANITIZED
 typedef int create_fn(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
 __attribute__((visibility("default"))) int pthread_create(
-	pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument)
+	pthread_t *newthread, const pthread_attr_t *attr, void *(*start_routine)(void *), void *arg)
 {
 	static create_fn *real;
 	if (real == NULL)
@@ -45,7 +45,7 @@ __attribute__((visibility("default"))) int pthread_create(
 		return EAGAIN;
 	if (threads_left > 0)
 		threads_left--;
-	return real(thread, attr, run, argument);
+	return real(newthread, attr, start_routine, arg);
 }
 #endif
 
@@ -386,7 +386,7 @@ static void test_threads_names_and_signals(void **state)
 {
 	(void)state;
 	static struct graph graph;
-	struct seen alone[1], several[2], own[1], before[1];
+	struct seen alone[1], several[2], own[1] = {0}, before[1];
 	struct worker me = {0};
 	look(before, &me);
 	struct stage stages[] = {

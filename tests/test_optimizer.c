@@ -166,7 +166,7 @@ static void test_golden(void **state)
 		size_t kind = 0;
 		while (strcmp(kinds[kind], golden->kind) != 0)
 			kind++;
-		float value[12], grad[12], first[12] = {0}, second[12] = {0};
+		float value[12] = {0}, grad[12] = {0}, first[12] = {0}, second[12] = {0};
 		struct optimizer_tensor tensor = {.value = value,
 			.grad = grad,
 			.first = first,

@@ -73,7 +73,7 @@ killed_and_resumed() {
 	run=$dir/killed
 	delay=1
 	while [ "$delay" -lt 60 ]; do
-		replace_shell=exec train "$run" --resume --checkpoint-every 2 --threads 2 --loader-threads 2 &
+		replace_shell="exec" train "$run" --resume --checkpoint-every 2 --threads 2 --loader-threads 2 &
 		pid=$!
 		sleep "$(echo "$delay" | awk '{ printf "%.2f", $1 / 20 }')"
 		if kill -9 "$pid" 2>/dev/null; then
@@ -90,7 +90,7 @@ killed_and_resumed() {
 
 # Starts a run in the background ($pid) and waits for its first checkpoint.
 start_run() {
-	replace_shell=exec train "$1" --checkpoint-every 1 &
+	replace_shell="exec" train "$1" --checkpoint-every 1 &
 	pid=$!
 	while [ ! -e "$1/checkpoint.safetensors" ]; do
 		kill -0 "$pid" 2>/dev/null || { echo "ended before it could be stopped"; return 1; }

@@ -11,8 +11,9 @@ void npy_header(char header[NPY_HEADER_BYTES], const char *descr, unsigned dims,
 	if (dims > 1)
 		snprintf(second, sizeof second, " %" PRIu64, shape[1]);
 	snprintf(shape_text, sizeof shape_text, "%" PRIu64 ",%s", shape[0], second);
+	static const char magic[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
 	memset(header, ' ', NPY_HEADER_BYTES);
-	memcpy(header, "\x93NUMPY\x01\x00", 8);
+	memcpy(header, magic, sizeof magic);
 	uint16_t length = NPY_HEADER_BYTES - 10;
 	header[8] = (char)(length & 0xff);
 	header[9] = (char)(length >> 8);

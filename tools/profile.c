@@ -294,7 +294,7 @@ static void print_json(const struct profile_job *job, const struct profile_row *
 
 static void print_result(const struct profile_job *job)
 {
-	struct profile_row rows[PROFILE_MAX_ROWS];
+	struct profile_row rows[PROFILE_MAX_ROWS] = {0};
 	size_t count = 0;
 	for (size_t i = 0; i + 1 < job->graph->stage_count; i++) /* without the last, consume */
 		count = add_rows(job->graph, i, rows, count);

@@ -79,30 +79,30 @@ static float circle(float x, float y, float radius)
 
 static float disc(float x, float y)
 {
-	return circle(x, y, 0.648F);
+	return circle(x, y, 0.66F);
 }
 
 static float ring(float x, float y)
 {
-	return fabsf(circle(x, y, 0.70F)) - 0.173F;
+	return fabsf(circle(x, y, 0.70F)) - 0.19F;
 }
 
 static float square(float x, float y)
 {
-	return box(x, y, 0.5745F, 0.5745F);
+	return box(x, y, 0.60F, 0.60F);
 }
 
 static float triangle(float x, float y)
 {
 	const float slanted = 0.8660254F * fabsf(x) + 0.5F * y;
-	return fmaxf(slanted, -y) - 0.519F;
+	return fmaxf(slanted, -y) - 0.46F;
 }
 
 /* Five points: the plane is folded onto one half of one point, whose edge is a straight line. */
 static float star(float x, float y)
 {
-	const float outer = 1.134F;
-	const float inner = 0.42F;
+	const float outer = 1.0F;
+	const float inner = 0.44F;
 	const float sector = pi / 5.0F;
 	float angle = fmodf(atan2f(y, x) + 2.0F * pi, 2.0F * sector);
 	angle = sector - fabsf(sector - angle);
@@ -117,18 +117,18 @@ static float star(float x, float y)
 
 static float cross(float x, float y)
 {
-	return fminf(box(x, y, 0.90F, 0.2205F), box(x, y, 0.2205F, 0.90F));
+	return fminf(box(x, y, 0.90F, 0.24F), box(x, y, 0.24F, 0.90F));
 }
 
 static float crescent(float x, float y)
 {
-	return fmaxf(circle(x + 0.132F, y, 0.923F), -circle(x - 0.374F, y, 0.725F));
+	return fmaxf(circle(x + 0.12F, y, 0.84F), -circle(x - 0.34F, y, 0.66F));
 }
 
 static float stripes(float x, float y)
 {
 	const float gap = 0.62F;
-	return fmaxf(fabsf(y - gap * fminf(fmaxf(roundf(y / gap), -1.0F), 1.0F)) - 0.172F, fabsf(x) - 0.80F);
+	return fmaxf(fabsf(y - gap * fminf(fmaxf(roundf(y / gap), -1.0F), 1.0F)) - 0.17F, fabsf(x) - 0.80F);
 }
 
 /* To a stroke from (x0, y0) to (x1, y1), its ends round. */
@@ -281,7 +281,7 @@ static void draw_objects(struct canvas *canvas, const struct background *backgro
 			const float x = 0.5F + cosine * u - sine * v;
 			const float y = 0.5F + sine * u + cosine * v;
 			const float radius = spacing * uniform(canvas, 0.42F, 0.54F);
-			const float turn = uniform(canvas, -0.6F, 0.6F);
+			const float turn = uniform(canvas, -0.45F, 0.45F);
 			const struct colour under = background_at(background, x, y);
 			const struct colour colour = contrasting_colour(canvas, &under);
 			paint(canvas, label, x, y, radius, turn, colour);
@@ -299,11 +299,10 @@ static void draw_distractors(struct canvas *canvas)
 	}
 }
 
-/* Gain, contrast about the middle gray, a gradient and noise; then rounds to bytes. */
+/* A gain, a gradient and noise; then rounds to bytes. */
 static void light(struct canvas *canvas, uint8_t *rgb)
 {
 	const float gain = uniform(canvas, 0.6F, 1.1F);
-	const float contrast = uniform(canvas, 0.4F, 1.1F);
 	const float slope = uniform(canvas, 0.0F, 0.5F);
 	const float angle = uniform(canvas, 0.0F, 2.0F * pi);
 	const float noise = uniform(canvas, 0.0F, 0.03F);
@@ -316,7 +315,7 @@ static void light(struct canvas *canvas, uint8_t *rgb)
 			const float grain = noise * (uniform(canvas, -1.0F, 1.0F) + uniform(canvas, -1.0F, 1.0F));
 			const size_t at = 3 * ((size_t)row * canvas->size + column);
 			for (size_t c = at; c < at + 3; c++) {
-				const float value = lit * (0.5F + contrast * (canvas->rgb[c] - 0.5F)) + grain;
+				const float value = lit * canvas->rgb[c] + grain;
 				rgb[c] = (uint8_t)(255.0F * clamp01(value) + 0.5F);
 			}
 		}

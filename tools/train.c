@@ -278,7 +278,7 @@ static int on_evaluate(void *ctx, const struct train_progress *progress, struct 
 	if (job->test && due) {
 		/* A short path of weights: the full 45 are `ringclr eval`'s. */
 		static const double ridges[] = {1e-2, 1e-3, 1e-4, 1e-5};
-		struct probe_score knn, linear;
+		struct probe_score knn = {0}, linear = {0};
 		int code = evaluator_encode(&job->evaluator, 0, job->net, err);
 		if (code == 0)
 			code = evaluator_encode(&job->evaluator, 1, job->net, err);
