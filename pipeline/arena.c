@@ -107,7 +107,8 @@ struct arena *arena_create(size_t limit_bytes, struct error *err)
 	void *mapping = MAP_FAILED;
 	size_t bytes = RESERVE_MOST_BYTES;
 	for (; bytes >= RESERVE_LEAST_BYTES; bytes /= 2) {
-		/* cppcheck-suppress invalidFunctionArg ; anonymous memory has no descriptor: -1 is what mmap(2) asks for */
+		/* cppcheck-suppress invalidFunctionArg ; anonymous memory has no descriptor: -1 is what mmap(2) asks
+		 * for */
 		mapping = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (mapping != MAP_FAILED)
 			break;

@@ -102,6 +102,7 @@ static double dense(struct problem *p, double *accuracy)
 				first = j;
 		}
 		hits += first == positive;
+		/* cppcheck-suppress invalidFunctionArg ; a sum of exponentials is positive */
 		total += log(sum) - s[i * rows + positive];
 		for (size_t j = 0; j < rows; j++)
 			ds[i * rows + j] = ((j == i ? 0 : exp(s[i * rows + j]) / sum) - (j == positive)) / (double)rows;

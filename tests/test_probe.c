@@ -55,6 +55,7 @@ static double objective(
 		}
 		for (unsigned k = 0; k < classes; k++)
 			sum += exp(logits[k] - largest);
+		/* cppcheck-suppress invalidFunctionArg ; a sum of exponentials is positive */
 		loss += largest + log(sum) - logits[data->labels[i]];
 		for (unsigned k = 0; k < classes; k++) {
 			double d = exp(logits[k] - largest) / sum - (k == (unsigned)data->labels[i]);
@@ -383,7 +384,7 @@ static void test_team_invariance(void **state)
 	struct helper_data train = helper_data_create(TRAIN, DIM, CLASSES, 0.5, 1),
 			   test = helper_data_create(TEST, DIM, CLASSES, 0.5, 2);
 	double first[COUNT];
-	struct probe_score knn0, logistic0;
+	struct probe_score knn0 = {0}, logistic0 = {0};
 	for (size_t t = 0; t < 4; t++) {
 		struct error err = {0};
 		struct team *team = helper_team(threads[t]);

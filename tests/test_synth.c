@@ -100,7 +100,7 @@ static void test_size_only_scales(void **state)
 /*
  * No leak through colour or brightness. For every class, the mean over n pictures of each channel's mean is compared with
  * the mean over all classes, in standard errors. Under "no leak" each is about normal, so 30 numbers within 4.5 of zero
- * is what chance gives all but once in 5000 seeds; the seed is fixed. Contrast may differ by a few percent.
+ * is what chance gives all but once in 5000 seeds; the seed is fixed. Contrast may differ by a few percent, with the shape's area.
  */
 static void test_no_leak_through_colour(void **state)
 {
@@ -134,7 +134,7 @@ static void test_no_leak_through_colour(void **state)
 				synth_class_name(label), mean, all, errors);
 			if (m < 3)
 				assert_true(fabs(errors) < 4.5);
-			else /* thin shapes lose some contrast to smooth edges */
+			else
 				assert_true(fabs(mean / all - 1) < 0.08);
 		}
 	}
@@ -168,7 +168,7 @@ static void test_shapes(void **state)
 		least = fmin(least, area);
 		most = fmax(most, area);
 	}
-	assert_true(least > 1.3);
+	assert_true(least > 1.1);
 	assert_true(most < 1.7);
 }
 

@@ -11,8 +11,8 @@
  *   3. Distractors: short strokes of any colour.
  *   4. Light: a linear gradient, a gain, noise per pixel.
  *
- * Nothing but the shape depends on the class. Shapes are scaled to similar areas, so that neither the mean colour nor
- * the amount of edge tells them apart.
+ * Nothing but the shape depends on the class. Shapes have similar areas, so that mean colours do not tell
+ * them apart.
  */
 #include <math.h>
 #include <stddef.h>
@@ -95,13 +95,13 @@ static float square(float x, float y)
 static float triangle(float x, float y)
 {
 	const float slanted = 0.8660254F * fabsf(x) + 0.5F * y;
-	return fmaxf(slanted, -y) - 0.46F;
+	return fmaxf(slanted, -y) - 0.475F;
 }
 
 /* Five points: the plane is folded onto one half of one point, whose edge is a straight line. */
 static float star(float x, float y)
 {
-	const float outer = 1.0F;
+	const float outer = 1.02F;
 	const float inner = 0.44F;
 	const float sector = pi / 5.0F;
 	float angle = fmodf(atan2f(y, x) + 2.0F * pi, 2.0F * sector);
@@ -122,7 +122,7 @@ static float cross(float x, float y)
 
 static float crescent(float x, float y)
 {
-	return fmaxf(circle(x + 0.12F, y, 0.84F), -circle(x - 0.34F, y, 0.66F));
+	return fmaxf(circle(x + 0.124F, y, 0.865F), -circle(x - 0.35F, y, 0.68F));
 }
 
 static float stripes(float x, float y)
