@@ -48,7 +48,7 @@ static void test_known_pictures(void **state)
 	/* Sums over 100 pictures: libm's last bits may move single pixels by one, never the sum by a thousandth. */
 	const double mean = (double)sum / (100.0 * VALUES);
 	print_message("mean of the first hundred pictures: %.3f\n", mean);
-	assert_true(fabs(mean - 106.582) < 0.05);
+	assert_true(fabs(mean - 109.044) < 0.05);
 }
 
 static unsigned differing(const uint8_t *a, const uint8_t *b)
@@ -168,7 +168,7 @@ static void test_shapes(void **state)
 		least = fmin(least, area);
 		most = fmax(most, area);
 	}
-	assert_true(least > 1.1);
+	assert_true(least > 1.05);
 	assert_true(most < 1.7);
 }
 

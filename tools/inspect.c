@@ -17,7 +17,7 @@ struct inspect_options {
 };
 
 static const struct option_spec spec[] = {
-	OPTION_FLAG(struct inspect_options, json, "json", NULL, "print one JSON object instead", .no_record = true),
+	OPTION_FLAG(struct inspect_options, json, "json", NULL, "print one JSON object instead", .incidental = true),
 	OPTION_U64(struct inspect_options, list, "list", "N", "0", 0, UINT64_MAX,
 		"also list the first N records: number, size, codec, bytes, block, label, key"),
 };

@@ -60,7 +60,7 @@ struct option_spec {
 	const char *choices;	       /* "keep|raw|webp" */
 	char letter;		       /* short form (-o), or 0 */
 	bool required;
-	bool no_record; /* left out of the run's record: --json, --jobs and what else changes no result */
+	bool incidental; /* changes no result (--json, --jobs): a resumed run may choose it anew */
 };
 
 /* The field of struct type S, checked at compile time to be of type T. */
@@ -147,7 +147,7 @@ void options_help(const struct option_table *table, FILE *out);
 enum option_origin options_origin(const struct options *options, const char *name);
 bool options_given(const struct options *options, const char *name);
 
-/* {"epochs": {"value": 100, "origin": "flag"}, ...}: every option but those with no_record. Choices by their word,
+/* {"epochs": {"value": 100, "origin": "flag"}, ...}: every option. Choices by their word,
  * sizes in bytes, integers over 2^53 as text (JSON numbers are doubles). The caller owns it. */
 cJSON *options_record(const struct options *options);
 

@@ -53,7 +53,7 @@ cJSON *options_record(const struct options *options)
 	cJSON *record = cJSON_CreateObject();
 	for (size_t i = 0; i < options->table->count; i++) {
 		const struct option_spec *spec = &options->table->spec[i];
-		if (spec->type == OPTION_TYPE_GROUP || spec->no_record)
+		if (spec->type == OPTION_TYPE_GROUP)
 			continue;
 		cJSON *entry = cJSON_AddObjectToObject(record, spec->name);
 		cJSON_AddItemToObject(entry, "value", value_to_json(options, spec));
@@ -85,8 +85,8 @@ int options_restore(struct options *options, const cJSON *record, const char *co
 	for (size_t i = 0; i < options->table->count; i++) {
 		const struct option_spec *spec = &options->table->spec[i];
 		const cJSON *entry = cJSON_GetObjectItemCaseSensitive(record, spec->name);
-		if (spec->type == OPTION_TYPE_GROUP || entry == NULL || in_list(spec->name, except) ||
-			options->origin[i] >= OPTION_FROM_FILE)
+		if (spec->type == OPTION_TYPE_GROUP || spec->incidental || entry == NULL ||
+			in_list(spec->name, except) || options->origin[i] >= OPTION_FROM_FILE)
 			continue;
 		char *text = json_to_text(cJSON_GetObjectItemCaseSensitive(entry, "value"));
 		if (text == NULL)
@@ -109,7 +109,7 @@ int options_compare(const struct options *options, const cJSON *record, const ch
 	for (size_t i = 0; i < options->table->count; i++) {
 		const struct option_spec *spec = &options->table->spec[i];
 		const cJSON *entry = cJSON_GetObjectItemCaseSensitive(record, spec->name);
-		if (spec->type == OPTION_TYPE_GROUP || spec->no_record || entry == NULL || in_list(spec->name, except))
+		if (spec->type == OPTION_TYPE_GROUP || spec->incidental || entry == NULL || in_list(spec->name, except))
 			continue;
 		const cJSON *then = cJSON_GetObjectItemCaseSensitive(entry, "value");
 		cJSON *now = value_to_json(options, spec);

@@ -52,11 +52,11 @@ static const struct option_spec spec[] = {
 		"of photos, is stored as it is, whatever the level"),
 	OPTION_SIZE(struct pack_options, block, "block", "64K", 4096, 1 << 30,
 		"images gather in blocks of this size, the unit of reading and compression"),
-	OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object", .no_record = true),
+	OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 	OPTION_GROUP("Speed"),
 	OPTION_U64(struct pack_options, jobs, "jobs", "N", "0", 0, 240,
 		"threads that decode and encode; 0: one per processor. The file is the same for any number",
-		.no_record = true),
+		.incidental = true),
 };
 
 static const struct option_table table = {

@@ -39,7 +39,7 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct preview_options, record, "record", "I", "0", 0, UINT32_MAX,
 		"show this record only, a row for each of the first epochs"),
 	OPTION_FLAG(struct preview_options, json, "json", "no",
-		"print the rows and their parameters as one line of JSON", .no_record = true),
+		"print the rows and their parameters as one line of JSON", .incidental = true),
 	OPTION_GROUP("Views, as training makes them"),
 	OPTION_U64(struct preview_options, size, "size", "PIXELS", "32", 8, 1024, "side of the views"),
 	OPTION_U64(struct preview_options, seed, "seed", "N", "1", 0, UINT64_MAX, "the run's seed"),

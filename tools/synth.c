@@ -43,9 +43,9 @@ static const struct option_spec spec[] = {
 		struct synth_options, size, "size", "PIXELS", "32", SYNTH_MIN_SIZE, SYNTH_MAX_SIZE, "side of an image"),
 	OPTION_U64(struct synth_options, seed, "seed", "N", "1", 0, UINT64_MAX, "another seed, other images"),
 	OPTION_U64(struct synth_options, threads, "threads", "N", "0", 0, 256, "drawing threads; 0: one per processor",
-		.no_record = true),
+		.incidental = true),
 	OPTION_FLAG(
-		struct synth_options, json, "json", "no", "print the result as one line of JSON", .no_record = true),
+		struct synth_options, json, "json", "no", "print the result as one line of JSON", .incidental = true),
 };
 
 static const struct option_table table = {

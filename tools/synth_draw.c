@@ -3,16 +3,16 @@
  * How a picture is made. Everything random comes from one Philox stream of (seed, split, index); lengths are fractions
  * of the picture's side, so that every size shows the same picture.
  *
- *   1. Background: a few coloured centres, blended by inverse square distance, and a value noise over it. The colours
- *      differ inside one picture, so that the colour of one crop says little about another crop of it.
+ *   1. Background: a few coloured centres, blended by inverse square distance. The colours differ inside one
+ *      picture, so that the colour of one crop says little about another crop of it.
  *   2. Objects: a rotated, jittered lattice of shapes of the one class that the label names, so that nearly every crop
  *      holds one. Each has its own colour, rotation and size, and stands out from the background under it, lighter or
  *      darker. Shapes are signed distance functions; coverage = clamp(1/2 - distance in pixels) smooths their edges.
  *   3. Distractors: short strokes of any colour.
  *   4. Light: a linear gradient, a gain, noise per pixel.
  *
- * Nothing but the shape depends on the class. Shapes have similar areas, so that mean colours do not tell
- * them apart.
+ * Nothing but the shape depends on the class. Objects are on average as bright as the background, so that
+ * not even a shape's area shows in the mean colour.
  */
 #include <math.h>
 #include <stddef.h>
@@ -33,6 +33,10 @@ struct colour {
 static const float pi = 3.14159265F;
 /* Least difference in luminance between an object and the background under its centre. */
 static const float min_contrast = 0.35F;
+/* Chosen so that objects and background are equally bright on average: the area of a shape then leaves no trace in the
+ * mean colour. */
+static const float darkest_object = 0.15F;
+static const float darkest_background = 0.32F;
 
 static float clamp01(float x)
 {
@@ -49,12 +53,12 @@ static float luminance(const float *c)
 	return 0.299F * c[0] + 0.587F * c[1] + 0.114F * c[2];
 }
 
-/* Any hue and saturation; value from dark to bright. */
-static struct colour random_colour(struct canvas *canvas)
+/* Any hue and saturation; value from `darkest` to bright. */
+static struct colour random_colour(struct canvas *canvas, float darkest)
 {
 	const float hue = uniform(canvas, 0.0F, 6.0F);
 	const float saturation = uniform(canvas, 0.0F, 0.9F);
-	const float value = uniform(canvas, 0.15F, 1.0F);
+	const float value = uniform(canvas, darkest, 1.0F);
 	struct colour colour;
 	for (int i = 0; i < 3; i++) {
 		/* The hue's weight of this channel: a trapezium over the circle of six. */
@@ -95,13 +99,13 @@ static float square(float x, float y)
 static float triangle(float x, float y)
 {
 	const float slanted = 0.8660254F * fabsf(x) + 0.5F * y;
-	return fmaxf(slanted, -y) - 0.475F;
+	return fmaxf(slanted, -y) - 0.46F;
 }
 
 /* Five points: the plane is folded onto one half of one point, whose edge is a straight line. */
 static float star(float x, float y)
 {
-	const float outer = 1.02F;
+	const float outer = 1.0F;
 	const float inner = 0.44F;
 	const float sector = pi / 5.0F;
 	float angle = fmodf(atan2f(y, x) + 2.0F * pi, 2.0F * sector);
@@ -122,7 +126,7 @@ static float cross(float x, float y)
 
 static float crescent(float x, float y)
 {
-	return fmaxf(circle(x + 0.124F, y, 0.865F), -circle(x - 0.35F, y, 0.68F));
+	return fmaxf(circle(x + 0.12F, y, 0.84F), -circle(x - 0.34F, y, 0.66F));
 }
 
 static float stripes(float x, float y)
@@ -191,7 +195,7 @@ static struct background random_background(struct canvas *canvas)
 {
 	struct background background;
 	for (int i = 0; i < CENTRES; i++) {
-		background.colours[i] = random_colour(canvas);
+		background.colours[i] = random_colour(canvas, darkest_background);
 		background.x[i] = uniform(canvas, -0.1F, 1.1F);
 		background.y[i] = uniform(canvas, -0.1F, 1.1F);
 	}
@@ -258,7 +262,7 @@ static struct colour contrasting_colour(struct canvas *canvas, const struct colo
 {
 	const float dark = luminance(under->c);
 	for (int attempt = 0; attempt < 8; attempt++) {
-		const struct colour colour = random_colour(canvas);
+		const struct colour colour = random_colour(canvas, darkest_object);
 		if (fabsf(luminance(colour.c) - dark) >= min_contrast)
 			return colour;
 	}
@@ -295,7 +299,7 @@ static void draw_distractors(struct canvas *canvas)
 		const float x = uniform(canvas, 0.0F, 1.0F), y = uniform(canvas, 0.0F, 1.0F);
 		const float length = uniform(canvas, 0.06F, 0.16F);
 		const float angle = uniform(canvas, 0.0F, pi);
-		paint(canvas, SYNTH_CLASSES, x, y, length, angle, random_colour(canvas));
+		paint(canvas, SYNTH_CLASSES, x, y, length, angle, random_colour(canvas, darkest_object));
 	}
 }
 

@@ -13,7 +13,7 @@ struct verify_options {
 };
 
 static const struct option_spec spec[] = {
-	OPTION_FLAG(struct verify_options, json, "json", NULL, "print one JSON object instead", .no_record = true),
+	OPTION_FLAG(struct verify_options, json, "json", NULL, "print one JSON object instead", .incidental = true),
 };
 
 static const struct option_table table = {
