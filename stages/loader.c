@@ -5,9 +5,6 @@
  */
 #include "stages/loader.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "stages/items.h"
 #include "stages/read.h"
 #include "stages/unpack.h"
@@ -84,19 +81,16 @@ static int create_rings(struct loader *loader, struct arena *arena, const struct
 	return loader->batches ? 0 : err->code;
 }
 
-/* The engine reads into the block ring's own slots. */
-static int create_engine(struct loader *loader, struct error *err)
+/* The engine reads into the block ring's own slots. Its tables lie in the arena: it keeps the paths for messages. */
+static int create_engine(struct loader *loader, struct arena *arena, struct error *err)
 {
 	const struct shard_set *set = loader->config.set;
 	unsigned files = shard_set_count(set), slots = ring_slots(loader->blocks);
-	int *fds = calloc(files, sizeof *fds);
-	const char **paths = calloc(files, sizeof *paths);
-	struct iovec *buffers = calloc(slots, sizeof *buffers);
-	int code = 0;
-	if (!fds || !paths || !buffers) {
-		code = error_set(err, ERROR_MEMORY, "out of memory for the read engine's tables");
-		goto out;
-	}
+	int *fds = arena_alloc(arena, "loader", files, sizeof *fds, 0, err);
+	const char **paths = arena_alloc(arena, "loader", files, sizeof *paths, 0, err);
+	struct iovec *buffers = arena_alloc(arena, "loader", slots, sizeof *buffers, 0, err);
+	if (!fds || !paths || !buffers)
+		return err->code;
 	for (unsigned i = 0; i < files; i++) {
 		fds[i] = shard_fd(shard_set_at(set, i));
 		paths[i] = shard_path(shard_set_at(set, i));
@@ -113,13 +107,7 @@ static int create_engine(struct loader *loader, struct error *err)
 		.buffer_count = slots,
 	};
 	loader->engine = engine_create(&config, err);
-	if (!loader->engine)
-		code = err->code;
-out:
-	free(buffers);
-	free(paths);
-	free(fds);
-	return code;
+	return loader->engine ? 0 : err->code;
 }
 
 static int create_unpack(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
@@ -194,7 +182,7 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 	loader->span.epoch_samples = config->whole_batches ? images / config->batch * config->batch : images;
 
 	struct extremes most = find_extremes(config->set);
-	if (create_rings(loader, arena, &most, err) < 0 || create_engine(loader, err) < 0 ||
+	if (create_rings(loader, arena, &most, err) < 0 || create_engine(loader, arena, err) < 0 ||
 		create_unpack(loader, arena, &most, err) < 0 || create_decode(loader, arena, &most, err) < 0) {
 		loader_destroy(loader);
 		return NULL;

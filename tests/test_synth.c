@@ -98,9 +98,10 @@ static void test_size_only_scales(void **state)
 }
 
 /*
- * No leak through colour or brightness. For every class, the mean over n pictures of each channel's mean is compared with
- * the mean over all classes, in standard errors. Under "no leak" each is about normal, so 30 numbers within 4.5 of zero
- * is what chance gives all but once in 5000 seeds; the seed is fixed. Contrast may differ by a few percent, with the shape's area.
+ * No leak through colour or brightness. For every class, the mean over n pictures of each channel's mean is compared
+ * with the mean over all classes, in standard errors. Under "no leak" each is about normal, so 30 numbers within 4.5 of
+ * zero is what chance gives all but once in 5000 seeds; the seed is fixed. Contrast may differ by a few percent, with
+ * the shape's area.
  */
 static void test_no_leak_through_colour(void **state)
 {

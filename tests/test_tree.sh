@@ -67,9 +67,9 @@ rule_headers_alone() {
 	done
 }
 
-# .ci/ is where CI looks for its own entry, under a name that is not ours to choose.
+# Aside from settings that tools look for by name (.ci/..., tests/.clang-tidy).
 rule_unique_names() {
-	list_files | grep -v '^\.ci/' | awk -F/ '{
+	list_files | grep -vE '(^|/)\.' | awk -F/ '{
 		if ($NF in first) print $0 ": same file name as " first[$NF]
 		else first[$NF] = $0
 	}'

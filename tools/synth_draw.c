@@ -251,7 +251,7 @@ static void paint(
 			const float distance =
 				label < SYNTH_CLASSES ? shapes[label].distance(u, v) : box(u, v, 1.0F, 0.12F);
 			const float coverage = clamp01(0.5F - distance * radius * side);
-			float *out = canvas->rgb + 3 * ((uint32_t)row * canvas->size + (uint32_t)column);
+			float *out = canvas->rgb + 3 * ((size_t)row * canvas->size + (size_t)column);
 			for (int c = 0; c < 3; c++)
 				out[c] += coverage * (colour.c[c] - out[c]);
 		}
