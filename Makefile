@@ -16,6 +16,11 @@ empty   :=
 space   := $(empty) $(empty)
 BUILD   ?= build/$(MODE)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter gcc,$(CC)),,-$(notdir $(CC)))
 
+# One job a processor, unless asked otherwise.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+
 FOLDERS  := pipeline io model stages
 PACKAGES := liburing openblas libwebp libjpeg spng libzstd libarchive libxxhash libcjson hwloc gdlib inih
 

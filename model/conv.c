@@ -193,6 +193,8 @@ int conv_plan(struct conv *conv, const struct conv_shape *shape, bool lazy, bool
 {
 	memset(conv, 0, sizeof *conv);
 	conv->shape = *shape;
+	if (shape->stride == 0 || shape->kernel == 0)
+		return error_set(err, ERROR_USAGE, "a convolution needs a kernel and a stride of at least 1");
 	size_t taps = (size_t)shape->kernel * shape->kernel;
 	int code = plan_forward(conv, lazy, arena, err);
 	if (code < 0)

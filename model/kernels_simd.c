@@ -244,6 +244,7 @@ INLINE struct bn_vectors bn_load(struct bn_forward bn, size_t c, const unsigned 
 		v.scale[j] = load_n(bn.scale + c + j * LANES, n);
 		v.beta[j] = load_n(bn.beta + c + j * LANES, n);
 	}
+	/* cppcheck-suppress uninitvar ; the loop of EACH_VECTOR has set the first nv of each, and no more are used */
 	return v;
 }
 

@@ -41,10 +41,9 @@ static int assign_slots(struct life *lives, size_t count, struct slot *slots, co
 				continue;
 			/* The smallest that holds it; failing that, the largest, to be enlarged. */
 			bool fits = slots[s].floats >= life->floats;
-			if (best == slot_count)
-				best = s;
-			else if (slots[best].floats >= life->floats ? fits && slots[s].floats < slots[best].floats
-								    : slots[s].floats > slots[best].floats)
+			if (best == slot_count ||
+				(slots[best].floats >= life->floats ? fits && slots[s].floats < slots[best].floats
+								    : slots[s].floats > slots[best].floats))
 				best = s;
 		}
 		if (best == slot_count)

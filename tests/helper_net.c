@@ -42,7 +42,8 @@ void helper_randomise(struct net *net, uint64_t seed)
 		struct param *param = net_param(net, i);
 		float in = (float)param->count / (float)param->shape[0];
 		if (param->kind == PARAM_DENSE)
-			helper_net_fill(param->value, param->count, seed * 1000 + i, -sqrtf(3.0f / in), sqrtf(3.0f / in));
+			helper_net_fill(
+				param->value, param->count, seed * 1000 + i, -sqrtf(3.0f / in), sqrtf(3.0f / in));
 		if (param->kind == PARAM_GAMMA)
 			helper_net_fill(param->value, param->count, seed * 1000 + i, 0.5f, 1.5f);
 		if (param->kind == PARAM_BETA)

@@ -6,7 +6,7 @@ set -eu
 
 folder=${1:-demo}
 ringclr=${RINGCLR:-./ringclr}
-epochs=${DEMO_EPOCHS:-30}
+epochs=${DEMO_EPOCHS:-18}
 start=$(date +%s)
 
 say() { printf '\n== %s\n' "$1" >&2; }

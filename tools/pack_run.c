@@ -195,7 +195,7 @@ static int encode_item(const struct pack_settings *settings, struct item *item, 
 		data = malloc(bytes);
 		if (data == NULL)
 			return pack_out_of_memory(err);
-		memcpy(data, rgb, bytes);
+		memcpy(data, rgb, bytes); /* NOLINT(clang-analyzer-core.NonNullParamChecker): decoding has filled rgb */
 	} else {
 		rc = codec_encode_webp(rgb, item->width, item->height, settings->codec == PACK_WEBP_LOSSLESS,
 			settings->quality, &data, &bytes, err);

@@ -24,20 +24,20 @@ struct runtime_options {
 #define RUNTIME_OPTIONS(S, m)                                                                                          \
 	OPTION_GROUP("Threads, reading, memory"),                                                                      \
 		OPTION_U64(S, m.threads, "threads", "N", "0", 0, 1024, "compute threads; 0: one per processor",        \
-			.incidental = true),                                                                            \
+			.incidental = true),                                                                           \
 		OPTION_U64(S, m.loader_threads, "loader-threads", "N", "0", 0, 200,                                    \
-			"threads that decode and augment; 0: one per two processors", .incidental = true),              \
+			"threads that decode and augment; 0: one per two processors", .incidental = true),             \
 		OPTION_CHOICE(S, m.io, "io", "auto|uring|pread", "auto",                                               \
-			"how to read: io_uring, pread, or io_uring where the kernel allows it", .incidental = true),    \
+			"how to read: io_uring, pread, or io_uring where the kernel allows it", .incidental = true),   \
 		OPTION_FLAG(                                                                                           \
-			S, m.direct, "direct", "no", "read with O_DIRECT, past the page cache", .incidental = true),    \
-		OPTION_U64(S, m.depth, "depth", "N", "32", 1, 4096, "reads in flight", .incidental = true),             \
+			S, m.direct, "direct", "no", "read with O_DIRECT, past the page cache", .incidental = true),   \
+		OPTION_U64(S, m.depth, "depth", "N", "32", 1, 4096, "reads in flight", .incidental = true),            \
 		OPTION_FLAG(S, m.check_hashes, "check-hashes", "yes", "check every block's hash as it is read",        \
-			.incidental = true),                                                                            \
+			.incidental = true),                                                                           \
 		OPTION_CHOICE(S, m.bad, "bad", "fail|skip", "fail",                                                    \
 			"an image that is damaged: fail, or put the next good one in its place and list it"),          \
 		OPTION_STRING(S, m.pin, "pin", "auto|none|LIST", "auto",                                               \
-			"processors to pin threads to, e.g. 0,2,4-7; compute threads come first", .incidental = true),  \
+			"processors to pin threads to, e.g. 0,2,4-7; compute threads come first", .incidental = true), \
 		OPTION_STRING(S, m.isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2 or avx512"),             \
 		OPTION_SIZE(S, m.mem, "mem", "0", 0, UINT64_MAX,                                                       \
 			"refuse to start when the plan needs more; 0: no limit", .incidental = true)

@@ -31,7 +31,8 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct train_options, checkpoint_every, "checkpoint-every", "STEPS", "0", 0, UINT32_MAX,
 		"also save after every so many steps; 0: at every epoch's end", .incidental = true),
 	OPTION_FLAG(struct train_options, quiet, "quiet", "no", "no progress lines", .incidental = true),
-	OPTION_FLAG(struct train_options, json, "json", "no", "print the result as one JSON object", .incidental = true),
+	OPTION_FLAG(
+		struct train_options, json, "json", "no", "print the result as one JSON object", .incidental = true),
 	OPTION_GROUP("Model"),
 	OPTION_STRING(struct train_options, model, "model", "NAME", "resnet18", "resnet18, 34, 50, 101 or 152"),
 	OPTION_DOUBLE(
