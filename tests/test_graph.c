@@ -270,6 +270,41 @@ static void test_consumer_stops_early(void **state)
 	}
 }
 
+/* The ring has one slot: worker 0 leaves with it in its hands, worker 1 waits for the item that would come next. */
+static int leave_with_slot(void *ctx, struct worker *worker)
+{
+	struct flow *flow = ctx;
+	if (worker->index == 1)
+		return ring_acquire(flow->raw, 1, NULL, NULL) < 0 ? ERROR_SYSTEM : 0;
+	int rc = ring_acquire(flow->raw, 0, NULL, NULL);
+	THREAD_CHECK(rc == RING_OK || rc == RING_END);
+	threads_pause_ms(10); /* worker 1 and the source are waiting by now */
+	return 0;
+}
+
+static int leave_at_once(void *ctx, struct worker *worker)
+{
+	(void)ctx, (void)worker;
+	threads_pause_ms(20);
+	return 0;
+}
+
+static void test_worker_leaves_with_a_slot(void **state)
+{
+	(void)state;
+	static struct flow flow;
+	struct error err;
+	set_up(&flow, 2);
+	struct ring_config config = {.name = "narrow", .slots = 1, .slot_bytes = 8};
+	flow.raw = ring_create(flow.arena, &config, NULL);
+	flow.items = NEVER;
+	flow.graph.rings[0] = flow.graph.stages[0].out = flow.graph.stages[1].in = flow.raw;
+	flow.graph.stages[1].run = leave_with_slot;
+	flow.graph.stages[2].run = leave_at_once;
+	assert_int_equal(run(&flow, &err), 0);
+	tear_down(&flow);
+}
+
 static void test_first_error_wins(void **state)
 {
 	(void)state;
@@ -534,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_flows_to_the_end),
 		cmocka_unit_test(test_meters),
 		cmocka_unit_test(test_consumer_stops_early),
+		cmocka_unit_test(test_worker_leaves_with_a_slot),
 		cmocka_unit_test(test_first_error_wins),
 		cmocka_unit_test(test_other_ways_to_fail),
 		cmocka_unit_test(test_all_rings_are_poisoned),
