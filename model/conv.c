@@ -137,6 +137,8 @@ static int plan_data(struct conv *conv, struct arena *arena, struct error *err)
 	struct conv_tiling *tiling = &conv->data;
 	int low = 0, high = 0, stride = (int)s->stride;
 	bool first = true;
+	if (stride < 1)
+		return error_set(err, ERROR_USAGE, "a convolution needs a stride of at least 1");
 	for (int residue = 0; residue < stride; residue++) {
 		for (int k = (residue + (int)s->pad) % stride; k < (int)s->kernel; k += stride) {
 			int tap = (residue + (int)s->pad - k) / stride;
@@ -193,8 +195,6 @@ int conv_plan(struct conv *conv, const struct conv_shape *shape, bool lazy, bool
 {
 	memset(conv, 0, sizeof *conv);
 	conv->shape = *shape;
-	if (shape->stride == 0 || shape->kernel == 0)
-		return error_set(err, ERROR_USAGE, "a convolution needs a kernel and a stride of at least 1");
 	size_t taps = (size_t)shape->kernel * shape->kernel;
 	int code = plan_forward(conv, lazy, arena, err);
 	if (code < 0)

@@ -9,8 +9,8 @@
  * of workers, with no reorder buffer.
  *
  * A slot has one 32-bit word [lap | FAILED | CLOSED | WAITER]. The upper 29 bits count half laps of the slot, modulo
- * 2^29: even, free for the lap; odd, full. Whoever has to wait sets WAITER and sleeps on the word (futex), so that no
- * wake-up can be lost between the test and the sleep.
+ * 2^29: even, free for the lap; odd, full. Whoever has to wait sets WAITER and sleeps (futex) on a count
+ * beside the word, raised by whoever takes WAITER out: no wake-up is lost between the test and the sleep.
  *
  * Fan-in: with parts > 1 that many producers claim the same number, each writes its own part of the slot's memory, and
  * the last to publish makes the slot full.
