@@ -128,7 +128,7 @@ test: deps
 
 check:
 	@tools/install-deps.sh --check
-	@tests/check
+	+@tests/check
 
 demo: all
 	@tools/demo.sh

@@ -65,4 +65,8 @@ void shard_index_free(struct shard_index *index);
 int shard_check_block(const char *path, const struct shard_index *index, uint32_t block, const void *disk,
 	size_t disk_bytes, bool check_hash, struct error *err);
 
+/* ERROR_DAMAGED, naming the block and the first and last of its records by number and key. */
+int shard_damaged_block(
+	const char *path, const struct shard_index *index, uint32_t block, const char *fault, struct error *err);
+
 #endif

@@ -348,6 +348,13 @@ int shard_check_block(const char *path, const struct shard_index *index, uint32_
 	}
 	if (fault == NULL)
 		return 0;
-	return error_set(err, ERROR_DAMAGED, "'%s': block %u (records %u to %u) is damaged: %s", path, block,
-		expected->first_record, expected->first_record + expected->record_count - 1, fault);
+	return shard_damaged_block(path, index, block, fault, err);
+}
+
+int shard_damaged_block(
+	const char *path, const struct shard_index *index, uint32_t block, const char *fault, struct error *err)
+{
+	uint32_t first = index->blocks[block].first_record, last = first + index->blocks[block].record_count - 1;
+	return error_set(err, ERROR_DAMAGED, "'%s': block %u (records %u to %u, '%.200s' to '%.200s') is damaged: %s",
+		path, block, first, last, index->records[first].key, index->records[last].key, fault);
 }

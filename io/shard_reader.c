@@ -220,8 +220,7 @@ int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, si
 		(const unsigned char *)disk + SHARD_BLOCK_HEADER_BYTES, expected->disk_bytes - SHARD_BLOCK_HEADER_BYTES,
 		raw, expected->raw_bytes);
 	if (fault != NULL)
-		return error_set(err, ERROR_DAMAGED, "'%s': block %u (records %u to %u) is damaged: %s", shard->path,
-			block, expected->first_record, expected->first_record + expected->record_count - 1, fault);
+		return shard_damaged_block(shard->path, &shard->index, block, fault, err);
 	return 0;
 }
 

@@ -379,7 +379,7 @@ static void test_unpack(void **state)
 	disk[block->disk_bytes - 1] ^= 1;
 	assert_int_equal(shard_unpack(shard, 2, disk, 8192, unpacker, raw, sizeof raw, false, &err), 0);
 	assert_int_equal(shard_unpack(shard, 2, disk, 8192, unpacker, raw, sizeof raw, true, &err), ERROR_DAMAGED);
-	assert_non_null(strstr(err.message, "block 2 (records 4 to 5)"));
+	assert_non_null(strstr(err.message, "block 2 (records 4 to 5, '"));
 	disk[block->disk_bytes - 1] ^= 1;
 	err = (struct error){0};
 	assert_int_equal(shard_unpack(shard, 1, disk, 8192, unpacker, raw, sizeof raw, false, &err), ERROR_DAMAGED);

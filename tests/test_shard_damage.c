@@ -119,8 +119,8 @@ static void test_verify_goes_on(void **state)
 	helper_file_write(place->path, bytes, size);
 	assert_int_equal(helper_verify(place->path, &report), 3);
 	assert_non_null(strstr(report.text, "padding of the class table"));
-	assert_non_null(strstr(report.text, "block 0 (records 0 to 1)"));
-	assert_non_null(strstr(report.text, "block 2 (records 4 to 5)"));
+	assert_non_null(strstr(report.text, "block 0 (records 0 to 1, '"));
+	assert_non_null(strstr(report.text, "block 2 (records 4 to 5, '"));
 
 	bytes[size - 20] ^= 1; /* the footer, so that the index is lost too */
 	helper_file_write(place->path, bytes, size);
@@ -166,7 +166,7 @@ static void test_block_swapped(void **state)
 	assert_non_null(shard);
 	unsigned char *data = NULL;
 	assert_int_equal(shard_read_record(shard, 2, &data, &size, &err), ERROR_DAMAGED);
-	assert_non_null(strstr(err.message, "block 1 (records 2 to 3)"));
+	assert_non_null(strstr(err.message, "block 1 (records 2 to 3, '"));
 	shard_close(shard);
 	free(bytes);
 }
@@ -188,8 +188,8 @@ static void test_block_stale(void **state)
 	shard_close(shard);
 	helper_file_write(place->path, bytes, size);
 	assert_int_equal(helper_verify(place->path, &report), 1);
-	assert_non_null(
-		strstr(report.text, "block 1 (records 2 to 3) is damaged: it is not the block that the index names"));
+	assert_non_null(strstr(report.text, "block 1 (records 2 to 3, '"));
+	assert_non_null(strstr(report.text, "is damaged: it is not the block that the index names"));
 	free(bytes);
 	free(other);
 }
