@@ -118,7 +118,6 @@ static void plan_step(struct gradient_plan *plan, struct net *net, struct step *
 	step->add = plan->life_of[in] != SIZE_MAX;
 	if (!step->add)
 		begin_gradient(plan, net, step->in, now);
-	plan->lives[plan->life_of[in]].last = now;
 }
 
 static int allocate_gradients(struct net *net, struct arena *arena, struct error *err)

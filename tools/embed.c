@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ringclr embed: the features of every image of a shard, in the shard's order, as .npy. */
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -8,6 +7,7 @@
 #include "stages/encode.h"
 #include "tools/command.h"
 #include "tools/encoder.h"
+#include "tools/json.h"
 #include "tools/npy.h"
 
 struct embed_options {
@@ -136,21 +136,18 @@ static int run_job(struct embed_job *job, struct error *err)
 	return code < 0 ? code : finish_files(job, err);
 }
 
-static void print_result(const struct embed_job *job)
+static int print_result(const struct embed_job *job)
 {
 	uint64_t images = shard_set_records(job->set);
 	if (!job->options.json) {
 		command_note("embed", "%s: %" PRIu64 " x %u float32", job->options.output, images, job->encoder.dim);
-		return;
+		return EXIT_OK;
 	}
 	cJSON *result = cJSON_CreateObject();
 	cJSON_AddStringToObject(result, "output", job->options.output);
 	cJSON_AddNumberToObject(result, "images", (double)images);
 	cJSON_AddNumberToObject(result, "dim", job->encoder.dim);
-	char *text = cJSON_PrintUnformatted(result);
-	puts(text ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(result);
+	return json_print(result);
 }
 
 int command_embed(int argc, char **argv)
@@ -162,11 +159,7 @@ int command_embed(int argc, char **argv)
 		return status;
 	command_catch_interrupts();
 	struct error err = {0};
-	status = EXIT_OK;
-	if (run_job(&job, &err) < 0)
-		status = command_fail("embed", &err);
-	else
-		print_result(&job);
+	status = run_job(&job, &err) < 0 ? command_fail("embed", &err) : print_result(&job);
 	atomic_file_abandon(job.features);
 	atomic_file_abandon(job.labels);
 	loader_destroy(job.loader);

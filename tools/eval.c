@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ringclr eval: what a frozen encoder's features know, by kNN or a linear probe. */
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -8,6 +7,7 @@
 #include "tools/command.h"
 #include "tools/encoder.h"
 #include "tools/evaluate.h"
+#include "tools/json.h"
 
 enum { METHOD_KNN, METHOD_LINEAR };
 enum { SOLVER_LBFGS, SOLVER_SGD };
@@ -195,7 +195,7 @@ static int run_job(struct eval_job *job, struct error *err)
 	return code;
 }
 
-static void print_result(const struct eval_job *job)
+static int print_result(const struct eval_job *job)
 {
 	static const char *const methods[] = {"knn", "linear"}, *const solvers[] = {"lbfgs", "sgd"};
 	const struct eval_options *o = &job->options;
@@ -206,7 +206,7 @@ static void print_result(const struct eval_job *job)
 			methods[o->method], o->method == METHOD_LINEAR ? " " : "",
 			o->method == METHOD_LINEAR ? solvers[o->solver] : "", job->encoder.source, job->score.top1,
 			job->score.top5, shard_set_records(job->test), bank);
-		return;
+		return EXIT_OK;
 	}
 	cJSON *result = cJSON_CreateObject();
 	cJSON_AddStringToObject(result, "method", methods[o->method]);
@@ -221,10 +221,7 @@ static void print_result(const struct eval_job *job)
 	cJSON_AddNumberToObject(result, "dim", job->encoder.dim);
 	if (o->method == METHOD_LINEAR && o->solver == SOLVER_LBFGS)
 		cJSON_AddNumberToObject(result, "ridge", job->score.ridge);
-	char *text = cJSON_PrintUnformatted(result);
-	puts(text ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(result);
+	return json_print(result);
 }
 
 int command_eval(int argc, char **argv)
@@ -236,11 +233,7 @@ int command_eval(int argc, char **argv)
 		return status;
 	command_catch_interrupts();
 	struct error err = {0};
-	status = EXIT_OK;
-	if (run_job(&job, &err) < 0)
-		status = command_fail("eval", &err);
-	else
-		print_result(&job);
+	status = run_job(&job, &err) < 0 ? command_fail("eval", &err) : print_result(&job);
 	probe_sgd_destroy(job.probe);
 	loader_destroy(job.loader);
 	epoch_plan_destroy(job.plan);

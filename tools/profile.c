@@ -6,13 +6,13 @@
  * (waiting downstream). The stage that is busy most of its time is the bottleneck: all the others wait for it. Where
  * one stage does several kinds of work on an image, the kind that takes most of its time is named.
  */
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tools/command.h"
 #include "tools/evaluate.h" /* EVALUATE_SUBSET_SEED */
+#include "tools/json.h"
 #include "tools/runtime.h"
 
 struct profile_options {
@@ -255,7 +255,7 @@ static void print_table(const struct profile_job *job, const struct profile_row 
 		job->images, job->seconds, totals->bottleneck->name);
 }
 
-static void print_json(const struct profile_job *job, const struct profile_row *rows, size_t count,
+static int print_json(const struct profile_job *job, const struct profile_row *rows, size_t count,
 	const struct profile_totals *totals)
 {
 	cJSON *result = cJSON_CreateObject();
@@ -286,13 +286,10 @@ static void print_json(const struct profile_job *job, const struct profile_row *
 		cJSON_AddNumberToObject(ring, "mean_full", stats.mean_full);
 		cJSON_AddItemToArray(rings, ring);
 	}
-	char *text = cJSON_PrintUnformatted(result);
-	puts(text ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(result);
+	return json_print(result);
 }
 
-static void print_result(const struct profile_job *job)
+static int print_result(const struct profile_job *job)
 {
 	struct profile_row rows[PROFILE_MAX_ROWS] = {0};
 	size_t count = 0;
@@ -305,9 +302,9 @@ static void print_result(const struct profile_job *job)
 		.bottleneck = find_bottleneck(rows, count),
 	};
 	if (job->options.json)
-		print_json(job, rows, count, &totals);
-	else
-		print_table(job, rows, count, &totals);
+		return print_json(job, rows, count, &totals);
+	print_table(job, rows, count, &totals);
+	return EXIT_OK;
 }
 
 int command_profile(int argc, char **argv)
@@ -319,11 +316,7 @@ int command_profile(int argc, char **argv)
 		return status;
 	command_catch_interrupts();
 	struct error err = {0};
-	status = EXIT_OK;
-	if (run_job(&job, &err) < 0)
-		status = command_fail("profile", &err);
-	else
-		print_result(&job);
+	status = run_job(&job, &err) < 0 ? command_fail("profile", &err) : print_result(&job);
 	free(job.graph);
 	loader_destroy(job.loader);
 	epoch_plan_destroy(job.plan);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "io/atomic_file.h"
 #include "pipeline/cpu.h"
 #include "tools/command.h"
+#include "tools/json.h"
 
 enum { RECORD_LIMIT_BYTES = 16 << 20, LOG_LIMIT_BYTES = 1 << 30 };
 
@@ -113,9 +113,7 @@ void run_files_close_logs(struct run_files *files)
 static cJSON *describe_set(const struct shard_set *set)
 {
 	cJSON *object = cJSON_CreateObject(), *shards = cJSON_AddArrayToObject(object, "shards");
-	char text[32];
-	snprintf(text, sizeof text, "%016" PRIx64, shard_set_fingerprint(set));
-	cJSON_AddStringToObject(object, "fingerprint", text);
+	json_add_hash(object, "fingerprint", shard_set_fingerprint(set));
 	cJSON_AddNumberToObject(object, "records", (double)shard_set_records(set));
 	for (unsigned i = 0; i < shard_set_count(set); i++)
 		cJSON_AddItemToArray(shards, cJSON_CreateString(shard_path(shard_set_at(set, i))));

@@ -10,6 +10,7 @@
 #include "stages/trainer.h"
 #include "tools/command.h"
 #include "tools/evaluate.h"
+#include "tools/json.h"
 #include "tools/run_files.h"
 
 struct train_options {
@@ -406,7 +407,7 @@ static int run_job(struct train_job *job, struct error *err)
 	return code;
 }
 
-static void print_result(const struct train_job *job, bool interrupted)
+static int print_result(const struct train_job *job, bool interrupted)
 {
 	const struct train_progress *progress = &job->trainer->forward_backward.progress;
 	const struct report_item *last = &job->last_epoch;
@@ -423,10 +424,7 @@ static void print_result(const struct train_job *job, bool interrupted)
 			cJSON_AddNumberToObject(result, "linear", last->linear);
 		}
 	}
-	char *text = cJSON_PrintUnformatted(result);
-	puts(text ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(result);
+	return json_print(result);
 }
 
 static void clean_up(struct train_job *job)
@@ -458,7 +456,7 @@ int command_train(int argc, char **argv)
 		bool interrupted = command_interrupted() &&
 				   job.trainer->forward_backward.progress.step < job.trainer->forward_backward.end_step;
 		if (job.options.json)
-			print_result(&job, interrupted);
+			status = print_result(&job, interrupted);
 		if (interrupted) {
 			command_note("train", "stopped after step %" PRIu64 "; go on with --resume",
 				job.trainer->forward_backward.progress.step);
