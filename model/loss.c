@@ -21,6 +21,7 @@
  * task writes its own rows alone and the loss is summed in row order: the result does not depend on the team.
  */
 #include "model/loss.h"
+#include "model/blas.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -62,8 +63,8 @@ struct ntxent *ntxent_create(struct arena *arena, uint32_t max_rows, unsigned di
 			dim);
 		return NULL;
 	}
-	/* A threaded OpenBLAS would start threads of its own below the team's. */
-	openblas_set_num_threads(1);
+	if (blas_prepare(err) < 0)
+		return NULL;
 	struct ntxent *loss = arena_alloc(arena, class_name, 1, sizeof *loss, 0, err);
 	if (!loss)
 		return NULL;

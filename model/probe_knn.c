@@ -8,6 +8,7 @@
  * index upwards) is total, so the k nearest do not depend on how they were found.
  */
 #include "model/probe_internal.h"
+#include "model/blas.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -230,7 +231,9 @@ int probe_knn(struct team *team, const struct probe_data *bank, const struct pro
 	int code = check(bank, test, dim, classes, k, temperature, err);
 	if (code != 0)
 		return code;
-	openblas_set_num_threads(1); /* threads are the team's matter */
+	code = blas_prepare(err);
+	if (code != 0)
+		return code;
 	struct call call = {.bank = bank, .test = test, .dim = dim, .classes = classes, .temperature = temperature};
 	call.k = k < bank->count ? k : bank->count;
 	unsigned threads = team_threads(team);

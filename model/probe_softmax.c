@@ -10,6 +10,7 @@
  * two points apart long before the gradient is as small as L-BFGS is asked to make it.
  */
 #include "model/probe_internal.h"
+#include "model/blas.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -40,7 +41,8 @@ struct call {
 
 struct softmax *softmax_create(unsigned dim, unsigned classes, struct error *err)
 {
-	openblas_set_num_threads(1); /* threads are the team's matter */
+	if (blas_prepare(err) < 0)
+		return NULL;
 	struct softmax *softmax = calloc(1, sizeof *softmax);
 	if (!softmax)
 		goto fail;
