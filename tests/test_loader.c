@@ -187,12 +187,11 @@ static int take(const struct fixture *fixture, const struct how *how, struct tak
 }
 
 /* Image number i of a run from epoch_samples a epoch, made without the pipeline, must be what came. */
-static void check_image(const struct fixture *fixture, const struct epoch_plan *plan, const struct view_policy *policy,
-	unsigned views, uint64_t seq, uint64_t epoch_samples, const struct taken *taken, uint64_t i)
+static void check_image(const struct epoch_plan *plan, const struct view_policy *policy, unsigned views, uint64_t seq,
+	uint64_t epoch_samples, const struct taken *taken, uint64_t i)
 {
 	uint32_t epoch = (uint32_t)(seq / epoch_samples), width, height;
 	uint64_t record = epoch_plan_record(plan, epoch, seq % epoch_samples);
-	(void)fixture;
 	assert_int_equal(taken->record[i], record);
 	assert_int_equal(taken->label[i], record % 3);
 	unsigned char *rgb = make_image(record, &width, &height);
@@ -222,7 +221,7 @@ static void check_run(const struct fixture *fixture, const struct how *how, cons
 	assert_non_null(plan);
 	assert_int_equal(taken->images, images);
 	for (uint64_t i = 0; i < images; i++)
-		check_image(fixture, plan, &policy, how->loader.views, first_image + i, epoch_samples, taken, i);
+		check_image(plan, &policy, how->loader.views, first_image + i, epoch_samples, taken, i);
 	epoch_plan_destroy(plan);
 }
 
