@@ -95,7 +95,7 @@ struct net *net_create(struct arena *arena, const struct net_config *config, uns
 	if (net == NULL || alloc_tables(net, arena, err) < 0)
 		return NULL;
 	net->config = checked;
-	net->workspace.kernels = kernels_for(checked.isa);
+	net->workspace.kernels = checked.reference ? &kernels_reference : kernels_for(checked.isa);
 	if (net_build(net, arena, err) < 0 || net_allocate(net, arena, err) < 0)
 		return NULL;
 	if (workspace_alloc(&net->workspace, arena, team_threads, err) < 0)

@@ -25,6 +25,12 @@ enum net_stem {
 };
 enum net_head { NET_HEAD_NONE, NET_HEAD_LINEAR, NET_HEAD_MLP2, NET_HEAD_MLP3 };
 
+/* What activations and products are kept in; sums, statistics, weights and everything small are fp32 either way. */
+enum precision { PRECISION_FP32, PRECISION_BF16 };
+
+/* How 3x3 stride-1 convolutions are computed; AUTO: Winograd where it is the faster. */
+enum conv_choice { CONV_CHOICE_AUTO, CONV_CHOICE_DIRECT, CONV_CHOICE_WINOGRAD };
+
 struct net_config {
 	unsigned depth;	    /* 18, 34, 50, 101 or 152 */
 	float width;	    /* channels are max(8, round(base * width)) */
@@ -35,6 +41,9 @@ struct net_config {
 	uint32_t max_rows; /* most rows of one forward (2N in training) */
 	bool training;	   /* false: no gradients and no kept activations are planned */
 	enum cpu_isa isa;  /* which kernels */
+	bool reference; /* instead of isa's: the scalar kernels, direct and fp32, that the others are tested against */
+	enum precision precision;
+	enum conv_choice conv;
 };
 
 enum param_kind { PARAM_CONV, PARAM_DENSE, PARAM_GAMMA, PARAM_BETA, PARAM_BIAS };
@@ -104,6 +113,24 @@ const uint32_t *net_backward_order(const struct net *net);
  * last, and in a net not made for training, which keeps none. name "stem", then like "layer1.0". */
 const float *net_block_output(
 	const struct net *net, size_t index, const char **name, unsigned *height, unsigned *width, unsigned *channels);
+
+/* The convolutions and dense layers, in the order of forward; for benchmarks and reports. */
+enum net_pass { NET_FORWARD, NET_DATA_GRADIENT, NET_WEIGHT_GRADIENT };
+
+struct net_layer {
+	const char *name; /* of its weight: "layer1.0.conv1.weight" */
+	unsigned in_h, in_w, in_c, out_h, out_w, out_c, kernel, stride;
+	uint64_t flops;	     /* of one pass over one row, counted as a direct convolution: multiply-adds times two */
+	const char *path[3]; /* by pass: how it is computed, such as "winograd4 fp32"; NULL: the pass does not exist */
+	uint64_t bytes[3];   /* by pass: activations and gradients of one row that it reads and writes */
+};
+
+size_t net_layer_count(const struct net *net);
+struct net_layer net_layer(const struct net *net, size_t index);
+
+/* Runs one pass of one layer over `rows` rows of whatever the net's buffers hold (after a forward and a backward:
+ * finite numbers). Changes activations and gradients: for benchmarks. */
+void net_run_layer(struct net *net, struct team *team, size_t index, enum net_pass pass, uint32_t rows);
 
 /* Names: "resnet18"... to depth; "auto|cifar|imagenet"; "none|linear|mlp2|mlp3". ERROR_USAGE lists what is known. */
 int net_parse_model(const char *text, unsigned *depth, struct error *err);
