@@ -41,10 +41,11 @@ LDFLAGS  += -fsanitize=$(SAN)
 endif
 
 # A file *_simd.c is compiled once per instruction set, with ISA naming the variant; a table picks one at start.
-ISAS            := portable avx2 avx512
+ISAS            := portable avx2 avx512 avx512bf16
 ISAFLAGS_portable :=
 ISAFLAGS_avx2     := -mavx2 -mfma -ffp-contract=fast
 ISAFLAGS_avx512   := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -ffp-contract=fast -mprefer-vector-width=512
+ISAFLAGS_avx512bf16 := $(ISAFLAGS_avx512) -mavx512bf16
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_simd.c,$(wildcard $(1)/*.c))) \
           $(foreach isa,$(ISAS),$(patsubst %.c,$(BUILD)/%.$(isa).o,$(wildcard $(1)/*_simd.c)))

@@ -2,7 +2,7 @@
 /*
  * Batch normalisation's statistics and coefficients.
  *
- * Forward: while a tile of y is still in cache, its moments about its own first pixel are summed in float over at most
+ * Forward: as a tile of y is stored from cache, its moments about its own first pixel are summed in float over at most
  * CHUNK pixels, and merged in double into the task's count, mean and sum of squared deviations (Chan, Golub, LeVeque
  * 1979). No square of a large mean is ever subtracted from another, so channels far from zero keep their digits.
  *
@@ -57,20 +57,19 @@ static void merge(double total, double *mean, double *m2, double n, double group
 	*m2 += group_m2 + delta * delta * total * share;
 }
 
-void batchnorm_add_tile(
-	struct workspace *workspace, size_t task, const float *y, size_t pixels, unsigned channels, float *lanes)
+void batchnorm_store_tile(struct workspace *workspace, size_t task, struct tensor y, const float *tile, size_t pixels,
+	unsigned channels, float *lanes)
 {
 	double *mean = workspace_sums(workspace, task), *m2 = mean + workspace->channels_max;
 	float *d1 = lanes, *d2 = lanes + channels;
 	for (size_t done = 0; done < pixels; done += CHUNK) {
 		size_t count = pixels - done < CHUNK ? pixels - done : CHUNK;
-		const float *chunk = y + done * channels;
-		workspace->kernels->moments(d1, d2, chunk, count, channels);
+		struct tensor chunk = tensor_at(y, done * channels);
+		workspace->kernels->passes->store_moments(chunk, tile + done * channels, d1, d2, count, channels);
 		double n = (double)count, inv_n = 1.0 / n, total = workspace->counts[task];
 		for (unsigned c = 0; c < channels; c++) {
-			double shift = (double)d1[c] * inv_n;
-			merge(total, &mean[c], &m2[c], n, (double)chunk[c] + shift,
-				(double)d2[c] - (double)d1[c] * shift);
+			double shift = (double)d1[c] * inv_n, first = (double)element_get(chunk.data, chunk.element, c);
+			merge(total, &mean[c], &m2[c], n, first + shift, (double)d2[c] - (double)d1[c] * shift);
 		}
 		workspace->counts[task] = total + n;
 	}

@@ -33,12 +33,12 @@ static inline struct bn_backward batchnorm_backward(const struct batchnorm *bn)
 	return (struct bn_backward){bn->mean, bn->a, bn->b, bn->c};
 }
 
-/* Forward statistics. A task clears its sums, adds its tiles of y, [pixels][channels]; the caller closes after the
- * sweep: mean and biased variance over all tasks, in task order, and the running statistics (variance unbiased).
+/* Forward statistics. A task clears its sums, and stores its tiles, [pixels][channels], to y; the caller closes after
+ * the sweep: mean and biased variance over all tasks, in task order, and the running statistics (variance unbiased).
  * `lanes` is scratch for 2 channels floats. */
 void batchnorm_clear(struct workspace *workspace, size_t task, unsigned channels);
-void batchnorm_add_tile(
-	struct workspace *workspace, size_t task, const float *y, size_t pixels, unsigned channels, float *lanes);
+void batchnorm_store_tile(struct workspace *workspace, size_t task, struct tensor y, const float *tile, size_t pixels,
+	unsigned channels, float *lanes);
 void batchnorm_close(struct batchnorm *bn, const struct workspace *workspace, size_t tasks);
 
 /* Evaluation: mean and variance are the running ones. */

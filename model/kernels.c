@@ -2,9 +2,29 @@
 /* Picks the table of kernels and cuts matrices into the panels that its products want. */
 #include "model/kernels.h"
 
+#define TABLE(isa, width, ...)                                                                                         \
+	extern const struct products products_##isa;                                                                   \
+	extern const struct passes passes_##isa;                                                                       \
+	extern const struct transforms transforms_##isa;                                                               \
+	static const struct kernels kernels_##isa = {                                                                  \
+		.name = #isa,                                                                                          \
+		.lanes = (width),                                                                                      \
+		.panels = {__VA_ARGS__},                                                                               \
+		.products = &products_##isa,                                                                           \
+		.passes = &passes_##isa,                                                                               \
+		.transforms = &transforms_##isa,                                                                       \
+	}
+
+TABLE(portable, 4, 8, 4, 0);
+TABLE(avx2, 8, 16, 8, 0);
+TABLE(avx512, 16, 64, 32, 16);
+TABLE(avx512bf16, 16, 64, 32, 16);
+
 const struct kernels *kernels_for(enum cpu_isa isa)
 {
 	switch (isa) {
+	case CPU_AVX512BF16:
+		return &kernels_avx512bf16;
 	case CPU_AVX512:
 		return &kernels_avx512;
 	case CPU_AVX2:

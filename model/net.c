@@ -105,9 +105,9 @@ struct net *net_create(struct arena *arena, const struct net_config *config, uns
 	return net;
 }
 
-static struct conv_source source_of(const struct value *value)
+static struct conv_operand source_of(const struct value *value)
 {
-	return (struct conv_source){value->data, value->bn};
+	return (struct conv_operand){.x = value->data, .bn = value->bn};
 }
 
 void net_forward(struct net *net, struct team *team, const float *x, uint32_t rows, enum net_mode mode, bool with_head)
@@ -116,7 +116,7 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 	size_t steps = with_head ? net->step_count : net->encoder_steps;
 	workspace->team = team;
 	net->rows = rows;
-	net->values[0].data = (float *)x; /* only ever read */
+	net->values[0].data.data = (void *)(uintptr_t)x; /* only ever read */
 	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
 		batchnorm_use_running(&net->bns[i]);
 	for (size_t i = 0; i < steps; i++) {
@@ -126,7 +126,7 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 			continue;
 		}
 		size_t tasks = conv_forward(&step->conv, workspace, source_of(step->in),
-			net->params[step->weight].value, step->out->data, rows, mode == NET_TRAIN);
+			net->params[step->weight].value, step->out->data, rows);
 		if (mode == NET_TRAIN)
 			batchnorm_close(step->out->bn, workspace, tasks);
 	}
@@ -146,11 +146,11 @@ static void conv_step_backward(struct net *net, const struct step *step)
 {
 	struct workspace *workspace = &net->workspace;
 	struct param *weight = &net->params[step->weight];
-	struct conv_gradient gradient = {step->out->grad, step->out->data, step->out->bn};
-	if (step->in->grad != NULL) {
-		struct value_finish finish = {step->in, workspace};
-		size_t tasks = conv_backward_data(&step->conv, workspace, gradient, weight->value, step->in->grad,
-			step->add, net->rows, step->finishes ? value_finish_tile : NULL, &finish);
+	struct conv_operand gradient = {step->out->grad, step->out->data, step->out->bn};
+	if (step->in->grad.data != NULL) {
+		struct value_finish finish = {step->in, workspace, step->add, step->finishes};
+		size_t tasks = conv_backward_data(
+			&step->conv, workspace, gradient, weight->value, net->rows, value_finish_tile, &finish);
 		if (step->finishes)
 			close_value(net, step->in, tasks);
 	}
@@ -183,7 +183,7 @@ int net_backward(struct net *net, struct team *team, const float *dz, net_grad_f
 	const uint32_t *order = net->backward_order;
 	net->workspace.team = team;
 	if (net->output == net->features)
-		memcpy(net->features->grad, dz, (size_t)net->rows * net->features->channels * sizeof(float));
+		memcpy(net->features->grad.data, dz, (size_t)net->rows * net->features->channels * sizeof(float));
 	for (size_t i = net->step_count; i-- > 0;) {
 		const struct step *step = &net->steps[i];
 		step_backward(net, step, dz);
@@ -248,7 +248,7 @@ uint64_t net_flops(const struct net *net)
 {
 	uint64_t sum = 0;
 	for (size_t i = 0; i < net->step_count; i++) {
-		const struct conv_shape *s = &net->steps[i].conv.shape;
+		const struct conv_shape *s = &net->steps[i].conv.config.shape;
 		sum += 2ull * s->kernel * s->kernel * s->in_c * s->out_c * s->out_h * s->out_w;
 	}
 	return sum;
@@ -256,12 +256,12 @@ uint64_t net_flops(const struct net *net)
 
 const float *net_features(const struct net *net)
 {
-	return net->features->data;
+	return net->features->data.data;
 }
 
 const float *net_output(const struct net *net)
 {
-	return net->output->data;
+	return net->output->data.data;
 }
 
 const uint32_t *net_backward_order(const struct net *net)
@@ -272,12 +272,12 @@ const uint32_t *net_backward_order(const struct net *net)
 const float *net_block_output(
 	const struct net *net, size_t index, const char **name, unsigned *height, unsigned *width, unsigned *channels)
 {
-	if (index >= net->block_count || !net->config.training)
+	if (index >= net->block_count || !net->config.training || net->config.precision != PRECISION_FP32)
 		return NULL;
 	const struct block *block = &net->blocks[index];
 	*name = block->name;
 	*height = block->out->height;
 	*width = block->out->width;
 	*channels = block->out->channels;
-	return block->out->data;
+	return block->out->data.data;
 }

@@ -110,7 +110,7 @@ int net_backward(struct net *net, struct team *team, const float *dz, net_grad_f
 const uint32_t *net_backward_order(const struct net *net);
 
 /* For tests: outputs of the stem and of each residual block after NET_TRAIN or NET_EVAL: [rows][h][w][c]. NULL past the
- * last, and in a net not made for training, which keeps none. name "stem", then like "layer1.0". */
+ * last, and in a net not made for training, which keeps none, or kept in bf16. name "stem", then like "layer1.0". */
 const float *net_block_output(
 	const struct net *net, size_t index, const char **name, unsigned *height, unsigned *width, unsigned *channels);
 

@@ -22,13 +22,14 @@ size_t net_layer_count(const struct net *net)
 
 static uint64_t value_bytes(const struct value *value)
 {
-	return (uint64_t)value->height * value->width * value->channels * sizeof(float);
+	return (uint64_t)value->height * value->width * value->channels * element_bytes(value->data.element);
 }
 
 struct net_layer net_layer(const struct net *net, size_t index)
 {
 	const struct step *step = conv_step(net, index);
-	const struct conv_shape *s = &step->conv.shape;
+	const struct conv *conv = &step->conv;
+	const struct conv_shape *s = &conv->config.shape;
 	uint64_t in = value_bytes(step->in), out = value_bytes(step->out);
 	struct net_layer layer = {
 		.name = net->params[step->weight].name,
@@ -41,15 +42,15 @@ struct net_layer net_layer(const struct net *net, size_t index)
 		.kernel = s->kernel,
 		.stride = s->stride,
 		.flops = 2ull * s->kernel * s->kernel * s->in_c * s->out_c * s->out_h * s->out_w,
-		.path = {"direct fp32"},
+		.path = {conv_path_name(conv->forward.path, conv->forward.element)},
 		.bytes = {in + out},
 	};
-	if (step->in->grad != NULL) {
-		layer.path[NET_DATA_GRADIENT] = "direct fp32";
+	if (step->in->grad.data != NULL) {
+		layer.path[NET_DATA_GRADIENT] = conv_path_name(conv->data.path, conv->data.element);
 		layer.bytes[NET_DATA_GRADIENT] = 2 * out + in + (step->add ? in : 0) + (step->finishes ? in : 0);
 	}
 	if (net->config.training) {
-		layer.path[NET_WEIGHT_GRADIENT] = "direct fp32";
+		layer.path[NET_WEIGHT_GRADIENT] = conv_path_name(conv->weights.path, conv->weights.element);
 		layer.bytes[NET_WEIGHT_GRADIENT] = 2 * out + in;
 	}
 	return layer;
@@ -59,17 +60,17 @@ void net_run_layer(struct net *net, struct team *team, size_t index, enum net_pa
 {
 	const struct step *step = conv_step(net, index);
 	struct param *weight = &net->params[step->weight];
-	struct conv_source source = {step->in->data, step->in->bn};
-	struct conv_gradient gradient = {step->out->grad, step->out->data, step->out->bn};
-	struct value_finish finish = {step->in, &net->workspace};
+	struct conv_operand source = {.x = step->in->data, .bn = step->in->bn};
+	struct conv_operand gradient = {step->out->grad, step->out->data, step->out->bn};
+	struct value_finish finish = {step->in, &net->workspace, step->add, step->finishes};
 	net->workspace.team = team;
 	switch (pass) {
 	case NET_FORWARD:
-		conv_forward(&step->conv, &net->workspace, source, weight->value, step->out->data, rows, true);
+		conv_forward(&step->conv, &net->workspace, source, weight->value, step->out->data, rows);
 		break;
 	case NET_DATA_GRADIENT:
-		conv_backward_data(&step->conv, &net->workspace, gradient, weight->value, step->in->grad, step->add,
-			rows, step->finishes ? value_finish_tile : NULL, &finish);
+		conv_backward_data(
+			&step->conv, &net->workspace, gradient, weight->value, rows, value_finish_tile, &finish);
 		break;
 	case NET_WEIGHT_GRADIENT:
 		conv_backward_weights(&step->conv, &net->workspace, gradient, source, weight->grad, rows);

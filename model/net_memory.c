@@ -14,18 +14,19 @@
 static const size_t FOR_EVER = SIZE_MAX;
 
 struct slot {
-	size_t floats, busy_until;
-	float *data;
+	size_t bytes, busy_until;
+	void *data;
 };
 
 struct life {
-	size_t floats, first, last;
+	size_t bytes, first, last;
 	size_t slot;
 };
 
-static size_t value_floats(const struct net *net, const struct value *value)
+static size_t value_bytes(const struct net *net, const struct value *value)
 {
-	return (size_t)net->config.max_rows * value->height * value->width * value->channels;
+	return (size_t)net->config.max_rows * value->height * value->width * value->channels *
+	       element_bytes(value->data.element);
 }
 
 /* lives come in order of `first`. */
@@ -40,21 +41,21 @@ static int assign_slots(struct life *lives, size_t count, struct slot *slots, co
 			if (slots[s].busy_until >= life->first)
 				continue;
 			/* The smallest that holds it; failing that, the largest, to be enlarged. */
-			bool fits = slots[s].floats >= life->floats;
+			bool fits = slots[s].bytes >= life->bytes;
 			if (best == slot_count ||
-				(slots[best].floats >= life->floats ? fits && slots[s].floats < slots[best].floats
-								    : slots[s].floats > slots[best].floats))
+				(slots[best].bytes >= life->bytes ? fits && slots[s].bytes < slots[best].bytes
+								  : slots[s].bytes > slots[best].bytes))
 				best = s;
 		}
 		if (best == slot_count)
 			slots[slot_count++] = (struct slot){0, 0, NULL};
-		if (slots[best].floats < life->floats)
-			slots[best].floats = life->floats;
+		if (slots[best].bytes < life->bytes)
+			slots[best].bytes = life->bytes;
 		slots[best].busy_until = life->last;
 		life->slot = best;
 	}
 	for (size_t s = 0; s < slot_count; s++) {
-		slots[s].data = arena_alloc(arena, class_name, slots[s].floats, sizeof(float), 0, err);
+		slots[s].data = arena_alloc(arena, class_name, slots[s].bytes, 1, 0, err);
 		if (slots[s].data == NULL)
 			return ERROR_MEMORY;
 	}
@@ -74,7 +75,7 @@ static int allocate_values(struct net *net, struct arena *arena, struct error *e
 	for (size_t i = 0; i < net->step_count; i++) {
 		const struct step *step = &net->steps[i];
 		lives[value_index(net, step->out)] =
-			(struct life){value_floats(net, step->out), i, net->config.training ? FOR_EVER : i, 0};
+			(struct life){value_bytes(net, step->out), i, net->config.training ? FOR_EVER : i, 0};
 		size_t in = value_index(net, step->in), skip = step->skip == NULL ? 0 : value_index(net, step->skip);
 		if (in != 0 && lives[in].last < i)
 			lives[in].last = i;
@@ -85,7 +86,7 @@ static int allocate_values(struct net *net, struct arena *arena, struct error *e
 	lives[value_index(net, net->output)].last = FOR_EVER;
 	int code = assign_slots(lives + 1, net->value_count - 1, slots, "activations", arena, err);
 	for (size_t v = 1; code == 0 && v < net->value_count; v++)
-		net->values[v].data = slots[lives[v].slot].data;
+		net->values[v].data.data = slots[lives[v].slot].data;
 	return code;
 }
 
@@ -99,7 +100,7 @@ struct gradient_plan {
 static void begin_gradient(struct gradient_plan *plan, const struct net *net, const struct value *value, size_t now)
 {
 	plan->life_of[value_index(net, value)] = plan->life_count;
-	plan->lives[plan->life_count++] = (struct life){value_floats(net, value), now, now, 0};
+	plan->lives[plan->life_count++] = (struct life){value_bytes(net, value), now, now, 0};
 }
 
 static void plan_step(struct gradient_plan *plan, struct net *net, struct step *step, size_t now)
@@ -140,7 +141,8 @@ static int allocate_gradients(struct net *net, struct arena *arena, struct error
 	int code = assign_slots(plan.lives, plan.life_count, slots, "activation gradients", arena, err);
 	for (size_t v = 0; code == 0 && v < net->value_count; v++) {
 		if (plan.life_of[v] != SIZE_MAX)
-			net->values[v].grad = slots[plan.lives[plan.life_of[v]].slot].data;
+			net->values[v].grad = (struct tensor){
+				slots[plan.lives[plan.life_of[v]].slot].data, net->values[v].data.element};
 	}
 	return code;
 }

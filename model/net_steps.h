@@ -25,8 +25,9 @@ struct value {
 	unsigned height, width, channels;
 	struct batchnorm *bn;  /* of a convolution's output */
 	struct step *producer; /* NULL: the images */
-	float *data;	       /* [rows][height][width][channels] */
-	float *grad; /* of what readers see; of bn(data) or of the join's sum once its ReLU is undone. NULL: none */
+	struct tensor data;    /* [rows][height][width][channels] */
+	struct tensor grad;    /* of what readers see; of bn(data) or of the join's sum once its ReLU is undone.
+				* data NULL: none */
 };
 
 struct step {
@@ -78,12 +79,16 @@ int net_allocate(struct net *net, struct arena *arena, struct error *err);
 /* pool.c: the steps that run no convolution. Rows come from the split. */
 void pool_step_forward(const struct step *step, struct workspace *workspace, uint32_t rows);
 
-/* Finishes a tile of a value's gradient, g = [pixels][channels] from pixel `first`: undoes its ReLU and sums for its
- * BNs into the task. lanes: 3 channels floats. The conv_epilogue of every data gradient; ctx is a struct value_finish.
- */
+/* Scratch that its backward needs, in bytes. */
+size_t pool_step_scratch(const struct step *step);
+
+/* Stores a tile of a value's gradient, adding to what lies there when `add`. When this completes the gradient it also
+ * undoes the value's ReLU, and sums for its BNs into the task. The conv_epilogue of every data gradient; ctx is a
+ * struct value_finish. */
 struct value_finish {
 	const struct value *value;
 	struct workspace *workspace;
+	bool add, finishes;
 };
 
 conv_epilogue value_finish_tile;

@@ -35,25 +35,25 @@ static void join_rows(const struct step *step, const struct kernels *kernels, st
 	size_t at = rows.first * pixels_of(step->out) * channels;
 	struct bn_forward bn = batchnorm_forward(step->in->bn);
 	const struct value *skip = step->skip;
-	float *out = step->out->data + at;
-	const float *in = step->in->data + at;
+	struct tensor out = tensor_at(step->out->data, at), in = tensor_at(step->in->data, at);
 	if (skip == NULL)
-		kernels->bn_relu(out, in, bn, pixels, channels);
+		kernels->passes->bn_relu(out, in, bn, pixels, channels);
 	else if (skip->bn == NULL)
-		kernels->join(out, in, bn, skip->data + at, pixels, channels);
+		kernels->passes->join(out, in, bn, tensor_at(skip->data, at), pixels, channels);
 	else
-		kernels->join2(out, in, bn, skip->data + at, batchnorm_forward(skip->bn), pixels, channels);
+		kernels->passes->join2(
+			out, in, bn, tensor_at(skip->data, at), batchnorm_forward(skip->bn), pixels, channels);
 }
 
 /* Pointers to the pixels under the window of output pixel (y, x); their number. */
-static size_t window(const struct value *in, const float *image, unsigned y, unsigned x, size_t offsets[POOL_TAPS],
-	const float *taps[POOL_TAPS])
+static size_t window(const struct value *in, struct tensor image, unsigned y, unsigned x, size_t offsets[POOL_TAPS],
+	struct tensor taps[POOL_TAPS])
 {
 	size_t count = 0;
 	for (unsigned iy = y == 0 ? 0 : 2 * y - 1; iy <= 2 * y + 1 && iy < in->height; iy++) {
 		for (unsigned ix = x == 0 ? 0 : 2 * x - 1; ix <= 2 * x + 1 && ix < in->width; ix++) {
 			offsets[count] = ((size_t)iy * in->width + ix) * in->channels;
-			taps[count] = image + offsets[count];
+			taps[count] = tensor_at(image, offsets[count]);
 			count++;
 		}
 	}
@@ -63,13 +63,13 @@ static size_t window(const struct value *in, const float *image, unsigned y, uns
 static void pool_max_row(const struct step *step, const struct kernels *kernels, uint32_t row)
 {
 	const struct value *in = step->in, *out = step->out;
-	const float *image = in->data + row * pixels_of(in) * in->channels, *taps[POOL_TAPS];
-	float *to = out->data + row * pixels_of(out) * out->channels;
+	struct tensor image = tensor_at(in->data, row * pixels_of(in) * in->channels), taps[POOL_TAPS];
+	struct tensor to = tensor_at(out->data, row * pixels_of(out) * out->channels);
 	size_t offsets[POOL_TAPS];
 	for (unsigned y = 0; y < out->height; y++) {
-		for (unsigned x = 0; x < out->width; x++, to += out->channels) {
+		for (unsigned x = 0; x < out->width; x++, to = tensor_at(to, out->channels)) {
 			size_t count = window(in, image, y, x, offsets, taps);
-			kernels->pool_max(to, taps, count, batchnorm_forward(in->bn), out->channels);
+			kernels->passes->pool_max(to, taps, count, batchnorm_forward(in->bn), out->channels);
 		}
 	}
 }
@@ -93,12 +93,13 @@ static void forward_task(void *ctx, size_t task, unsigned thread)
 		break;
 	case STEP_POOL_MEAN:
 		for (uint32_t row = rows.first; row < rows.end; row++)
-			kernels->pool_mean(
-				out->data + row * channels, in->data + row * pixels * channels, pixels, channels);
+			kernels->passes->pool_mean((float *)out->data.data + row * channels,
+				tensor_at(in->data, row * pixels * channels), pixels, channels);
 		break;
 	case STEP_OUTPUT:
-		kernels->bn_apply(out->data + rows.first * channels, in->data + rows.first * channels,
-			batchnorm_forward(in->bn), rows.end - rows.first, channels);
+		kernels->passes->bn_apply(tensor_at(out->data, rows.first * channels),
+			tensor_at(in->data, rows.first * channels), batchnorm_forward(in->bn), rows.end - rows.first,
+			channels);
 		break;
 	case STEP_CONV:
 		break;
@@ -113,48 +114,74 @@ void pool_step_forward(const struct step *step, struct workspace *workspace, uin
 
 /* ------------------------------------------------------------------------------------------------------- backward */
 
-void value_finish_tile(void *ctx, size_t task, float *dx, size_t first, size_t pixels, float *lanes)
+/* Masks and sums of the finished gradient of a value, by what made it. */
+static void finish_job(const struct value *value, size_t at, struct finish_job *job)
 {
-	const struct value_finish *finish = ctx;
-	const struct value *value = finish->value;
 	const struct step *producer = value->producer;
-	const struct kernels *kernels = finish->workspace->kernels;
-	unsigned channels = value->channels, count = 2;
-	if (producer->kind != STEP_CONV && producer->kind != STEP_JOIN)
-		return;
-	for (size_t done = 0; done < pixels; done += FINISH_PIXELS) {
-		size_t n = pixels - done < FINISH_PIXELS ? pixels - done : FINISH_PIXELS;
-		size_t at = (first + done) * channels;
-		float *g = dx + done * channels, *s1 = lanes, *s2 = lanes + channels, *s3 = lanes + 2 * channels;
-		if (producer->kind == STEP_CONV) {
-			kernels->relu_moments(s1, s2, g, value->data + at, batchnorm_forward(value->bn), n, channels);
-		} else {
-			const struct value *in = producer->in, *skip = producer->skip;
-			bool two = skip != NULL && skip->bn != NULL;
-			count = two ? 3 : 2;
-			kernels->join_moments(s1, s2, s3, g, value->data + at, in->data + at, in->bn->mean,
-				two ? skip->data + at : NULL, two ? skip->bn->mean : NULL, n, channels);
+	if (producer->kind == STEP_CONV) {
+		job->bn = batchnorm_forward(value->bn);
+		job->y = tensor_at(value->data, at);
+		job->mean = value->bn->mean;
+	} else if (producer->kind == STEP_JOIN) {
+		const struct value *in = producer->in, *skip = producer->skip;
+		job->z = tensor_at(value->data, at);
+		job->y = tensor_at(in->data, at);
+		job->mean = in->bn->mean;
+		if (skip != NULL && skip->bn != NULL) {
+			job->y2 = tensor_at(skip->data, at);
+			job->mean2 = skip->bn->mean;
 		}
-		batchnorm_add_sums(finish->workspace, task, lanes, count, channels);
 	}
 }
 
-static void pool_max_row_backward(const struct step *step, const struct kernels *kernels, uint32_t row)
+void value_finish_tile(void *ctx, size_t task, const float *tile, size_t first, size_t pixels, float *lanes)
+{
+	const struct value_finish *finish = ctx;
+	const struct value *value = finish->value;
+	unsigned channels = value->channels;
+	for (size_t done = 0; done < pixels; done += FINISH_PIXELS) {
+		size_t at = (first + done) * channels;
+		struct finish_job job = {
+			.g = tile + done * channels,
+			.dx = tensor_at(value->grad, at),
+			.add = finish->add,
+			.s1 = lanes,
+			.s2 = lanes + channels,
+			.s3 = lanes + 2 * channels,
+			.pixels = pixels - done < FINISH_PIXELS ? pixels - done : FINISH_PIXELS,
+			.channels = channels,
+		};
+		if (finish->finishes)
+			finish_job(value, at, &job);
+		finish->workspace->kernels->passes->finish(&job);
+		if (job.y.data != NULL)
+			batchnorm_add_sums(finish->workspace, task, lanes, job.y2.data != NULL ? 3 : 2, channels);
+	}
+}
+
+/* The gradient of one image of a max-pool's input, into scratch. */
+static void pool_max_row_backward(const struct step *step, const struct kernels *kernels, uint32_t row, float *dx)
 {
 	const struct value *in = step->in, *out = step->out;
 	size_t in_floats = pixels_of(in) * in->channels, offsets[POOL_TAPS];
-	const float *image = in->data + row * in_floats, *taps[POOL_TAPS];
-	const float *g = out->grad + row * pixels_of(out) * out->channels;
-	float *dx = in->grad + row * in_floats, *gtaps[POOL_TAPS];
+	struct tensor image = tensor_at(in->data, row * in_floats), taps[POOL_TAPS];
+	struct tensor g = tensor_at(out->grad, row * pixels_of(out) * out->channels);
+	float *gtaps[POOL_TAPS];
 	memset(dx, 0, in_floats * sizeof(float));
 	for (unsigned y = 0; y < out->height; y++) {
-		for (unsigned x = 0; x < out->width; x++, g += out->channels) {
+		for (unsigned x = 0; x < out->width; x++, g = tensor_at(g, out->channels)) {
 			size_t count = window(in, image, y, x, offsets, taps);
 			for (size_t t = 0; t < count; t++)
 				gtaps[t] = dx + offsets[t];
-			kernels->pool_max_backward(gtaps, taps, count, g, batchnorm_forward(in->bn), out->channels);
+			kernels->passes->pool_max_backward(
+				gtaps, taps, count, g, batchnorm_forward(in->bn), out->channels);
 		}
 	}
+}
+
+size_t pool_step_scratch(const struct step *step)
+{
+	return (pixels_of(step->in) + 3) * step->in->channels * sizeof(float);
 }
 
 static void backward_task(void *ctx, size_t task, unsigned thread)
@@ -165,15 +192,16 @@ static void backward_task(void *ctx, size_t task, unsigned thread)
 	struct workspace_rows rows = workspace_task(&sweep->split, task);
 	const struct value *in = step->in, *out = step->out;
 	size_t channels = in->channels, pixels = pixels_of(in);
-	struct value_finish finish = {in, sweep->workspace};
+	struct value_finish finish = {in, sweep->workspace, .add = false, .finishes = true};
+	float *lanes = workspace_scratch(sweep->workspace, thread), *dx = lanes + 3 * channels;
 	batchnorm_clear(sweep->workspace, task, in->channels);
 	for (uint32_t row = rows.first; row < rows.end; row++) {
-		float *dx = in->grad + row * pixels * channels;
 		if (step->kind == STEP_POOL_MAX)
-			pool_max_row_backward(step, kernels, row);
+			pool_max_row_backward(step, kernels, row, dx);
 		else
-			kernels->pool_mean_backward(dx, out->grad + row * channels, pixels, channels);
-		value_finish_tile(&finish, task, dx, row * pixels, pixels, workspace_scratch(sweep->workspace, thread));
+			kernels->passes->pool_mean_backward(
+				dx, (const float *)out->grad.data + row * channels, pixels, channels);
+		value_finish_tile(&finish, task, dx, row * pixels, pixels, lanes);
 	}
 }
 
@@ -191,10 +219,18 @@ static void output_task(void *ctx, size_t task, unsigned thread)
 	struct workspace_rows rows = workspace_task(&sweep->split, task);
 	size_t channels = in->channels, at = rows.first * channels, n = rows.end - rows.first;
 	float *lanes = workspace_scratch(sweep->workspace, thread);
+	struct finish_job job = {
+		.g = sweep->dz + at,
+		.dx = tensor_at(in->grad, at),
+		.y = tensor_at(in->data, at),
+		.mean = in->bn->mean,
+		.s1 = lanes,
+		.s2 = lanes + channels,
+		.pixels = n,
+		.channels = channels,
+	};
 	batchnorm_clear(sweep->workspace, task, in->channels);
-	memcpy(in->grad + at, sweep->dz + at, n * channels * sizeof(float));
-	sweep->workspace->kernels->grad_moments(
-		lanes, lanes + channels, in->grad + at, in->data + at, in->bn->mean, n, channels);
+	sweep->workspace->kernels->passes->finish(&job);
 	batchnorm_add_sums(sweep->workspace, task, lanes, 2, in->channels);
 }
 

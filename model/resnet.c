@@ -63,9 +63,11 @@ static struct batchnorm *add_bn(struct builder *b, const char *module, unsigned 
 	return bn;
 }
 
-static struct value *add_value(struct builder *b, unsigned height, unsigned width, unsigned channels)
+static struct value *add_value(
+	struct builder *b, unsigned height, unsigned width, unsigned channels, enum element element)
 {
 	struct value *value = &b->net->values[b->net->value_count++];
+	value->data.element = element;
 	value->height = height;
 	value->width = width;
 	value->channels = channels;
@@ -84,6 +86,16 @@ static struct value *add_step(
 	return out;
 }
 
+static struct value *add_pool(struct builder *b, enum step_kind kind, struct value *in, struct value *out)
+{
+	struct workspace *workspace = &b->net->workspace;
+	add_step(b, kind, in, NULL, out);
+	size_t bytes = pool_step_scratch(out->producer);
+	if (b->net->config.training && workspace->scratch_bytes < bytes)
+		workspace->scratch_bytes = bytes;
+	return out;
+}
+
 struct layer {
 	const char *conv, *bn; /* module names */
 	enum param_kind kind;
@@ -96,19 +108,28 @@ static struct value *add_conv(struct builder *b, struct value *in, struct layer 
 	struct net *net = b->net;
 	unsigned height = (in->height + 2 * layer.pad - layer.kernel) / layer.stride + 1;
 	unsigned width = (in->width + 2 * layer.pad - layer.kernel) / layer.stride + 1;
-	struct value *out = add_step(b, STEP_CONV, in, NULL, add_value(b, height, width, layer.channels));
+	bool dense = layer.kind == PARAM_DENSE; /* the head is fp32 always: it is small */
+	enum element element = dense || net->config.precision == PRECISION_FP32 ? ELEMENT_FP32 : ELEMENT_BF16;
+	struct value *out = add_step(b, STEP_CONV, in, NULL, add_value(b, height, width, layer.channels, element));
 	struct step *step = out->producer;
 	uint32_t conv_shape[] = {layer.channels, layer.kernel, layer.kernel, in->channels};
 	uint32_t dense_shape[] = {layer.channels, in->channels};
-	bool dense = layer.kind == PARAM_DENSE;
 	step->weight = add_param(b, layer.conv, "weight", layer.kind, dense ? 2 : 4, dense ? dense_shape : conv_shape);
 	out->bn = add_bn(b, layer.bn, layer.channels, layer.beta);
-	struct conv_shape shape = {in->height, in->width, in->channels, height, width, layer.channels, layer.kernel,
-		layer.stride, layer.pad};
 	bool training = net->config.training;
+	struct conv_config config = {
+		.shape = {in->height, in->width, in->channels, height, width, layer.channels, layer.kernel,
+			layer.stride, layer.pad},
+		.in = in->data.element,
+		.out = element,
+		.lazy = in->bn != NULL,
+		.precision = net->config.precision,
+		.choice = net->config.reference ? CONV_CHOICE_DIRECT : net->config.conv,
+		.data_gradient = training && in->producer != NULL,
+		.weight_gradient = training,
+	};
 	if (b->code == 0)
-		b->code = conv_plan(&step->conv, &shape, in->bn != NULL, training && in->producer != NULL, training,
-			&net->workspace, b->arena, b->err);
+		b->code = conv_plan(&step->conv, &config, &net->workspace, b->arena, b->err);
 	return out;
 }
 
@@ -121,7 +142,7 @@ static void add_block(struct builder *b, const char *name, struct value *out)
 
 static struct value *add_join(struct builder *b, struct value *in, struct value *skip)
 {
-	return add_step(b, STEP_JOIN, in, skip, add_value(b, in->height, in->width, in->channels));
+	return add_step(b, STEP_JOIN, in, skip, add_value(b, in->height, in->width, in->channels, in->data.element));
 }
 
 static struct value *build_stem(struct builder *b, struct value *image, unsigned channels)
@@ -133,8 +154,9 @@ static struct value *build_stem(struct builder *b, struct value *image, unsigned
 		layer.stride = 2;
 		layer.pad = 3;
 		struct value *y = add_conv(b, image, layer);
-		struct value *pooled = add_value(b, (y->height - 1) / 2 + 1, (y->width - 1) / 2 + 1, channels);
-		out = add_step(b, STEP_POOL_MAX, y, NULL, pooled);
+		struct value *pooled =
+			add_value(b, (y->height - 1) / 2 + 1, (y->width - 1) / 2 + 1, channels, y->data.element);
+		out = add_pool(b, STEP_POOL_MAX, y, pooled);
 	} else {
 		out = add_join(b, add_conv(b, image, layer), NULL);
 	}
@@ -180,7 +202,8 @@ static void build_head(struct builder *b, struct value *h)
 			(struct layer){
 				dense, bn, PARAM_DENSE, last ? net->config.head_dim : h->channels, 1, 1, 0, !last});
 	}
-	net->output = layers == 0 ? h : add_step(b, STEP_OUTPUT, y, NULL, add_value(b, 1, 1, y->channels));
+	net->output =
+		layers == 0 ? h : add_step(b, STEP_OUTPUT, y, NULL, add_value(b, 1, 1, y->channels, ELEMENT_FP32));
 }
 
 /* Blocks of the four stages. */
@@ -213,7 +236,7 @@ int net_build(struct net *net, struct arena *arena, struct error *err)
 {
 	const struct depth *depth = find_depth(net->config.depth);
 	struct builder b = {net, arena, err, 0};
-	struct value *x = add_value(&b, net->config.size, net->config.size, 3);
+	struct value *x = add_value(&b, net->config.size, net->config.size, 3, ELEMENT_FP32);
 	bool bottleneck = net->config.depth >= 50;
 	char name[32];
 	x = build_stem(&b, x, scaled(&net->config, 64));
@@ -224,7 +247,7 @@ int net_build(struct net *net, struct arena *arena, struct error *err)
 				bottleneck);
 		}
 	}
-	net->features = add_step(&b, STEP_POOL_MEAN, x, NULL, add_value(&b, 1, 1, x->channels));
+	net->features = add_pool(&b, STEP_POOL_MEAN, x, add_value(&b, 1, 1, x->channels, ELEMENT_FP32));
 	net->encoder_steps = net->step_count;
 	build_head(&b, net->features);
 	return b.code;

@@ -4,23 +4,31 @@
 
 int workspace_alloc(struct workspace *workspace, struct arena *arena, unsigned threads, struct error *err)
 {
-	size_t lanes = (size_t)WORKSPACE_SUMS * workspace->channels_max;
-	if (workspace->scratch_floats < lanes)
-		workspace->scratch_floats = lanes;
+	size_t lanes = (size_t)WORKSPACE_SUMS * workspace->channels_max * sizeof(float);
+	if (workspace->scratch_bytes < lanes)
+		workspace->scratch_bytes = lanes;
 	/* Whole cache lines, plus one against two threads' scratch mapping to the same sets. */
-	workspace->scratch_floats = (workspace->scratch_floats + 15) / 16 * 16 + 16;
-	workspace->weights = arena_alloc(arena, "scratch", workspace->weight_floats, sizeof(float), 0, err);
+	workspace->scratch_bytes = (workspace->scratch_bytes + 63) / 64 * 64 + 64;
+	workspace->weights = arena_alloc(arena, "packed weights", workspace->weight_bytes, 1, 0, err);
 	workspace->sums = arena_alloc(arena, "scratch",
 		(size_t)WORKSPACE_TASKS_MAX * WORKSPACE_SUMS * workspace->channels_max, sizeof(double), 0, err);
 	workspace->counts = arena_alloc(arena, "scratch", WORKSPACE_TASKS_MAX, sizeof(double), 0, err);
-	workspace->scratch = arena_alloc(arena, "scratch", threads * workspace->scratch_floats, sizeof(float), 0, err);
+	workspace->scratch = arena_alloc(arena, "scratch", threads * workspace->scratch_bytes, 1, 0, err);
 	if (workspace->weights == NULL || workspace->sums == NULL || workspace->counts == NULL ||
 		workspace->scratch == NULL)
 		return ERROR_MEMORY;
-	if (workspace->partial_floats == 0)
-		return 0;
-	workspace->partials = arena_alloc(arena, "scratch", workspace->partial_floats, sizeof(float), 0, err);
-	return workspace->partials == NULL ? ERROR_MEMORY : 0;
+	if (workspace->partial_floats > 0) {
+		workspace->partials =
+			arena_alloc(arena, "weight sums", workspace->partial_floats, sizeof(float), 0, err);
+		if (workspace->partials == NULL)
+			return ERROR_MEMORY;
+	}
+	if (workspace->shared_bytes > 0) {
+		workspace->shared = arena_alloc(arena, "winograd points", workspace->shared_bytes, 1, 0, err);
+		if (workspace->shared == NULL)
+			return ERROR_MEMORY;
+	}
+	return 0;
 }
 
 struct workspace_split workspace_split(uint32_t rows, uint32_t least)

@@ -27,14 +27,15 @@ struct workspace {
 	struct team *team; /* of the current call */
 
 	/* The most that any step needs; filled while steps are planned, drawn by workspace_alloc(). */
-	size_t weight_floats, partial_floats, scratch_floats;
+	size_t weight_bytes, partial_floats, scratch_bytes, shared_bytes;
 	unsigned channels_max;
 
-	float *weights;	 /* packed panels of the step that runs */
+	void *weights;	 /* packed panels of the step that runs */
+	void *shared;	 /* what all tasks of a weight gradient read */
 	float *partials; /* weight gradients, one per split of the batch */
 	double *sums;	 /* [tasks][WORKSPACE_SUMS][channels_max] */
 	double *counts;	 /* [tasks]: pixels behind a task's sums */
-	float *scratch;	 /* [threads][scratch_floats] */
+	char *scratch;	 /* [threads][scratch_bytes] */
 };
 
 int workspace_alloc(struct workspace *workspace, struct arena *arena, unsigned threads, struct error *err);
@@ -52,9 +53,9 @@ struct workspace_rows {
 
 struct workspace_rows workspace_task(const struct workspace_split *split, size_t task);
 
-static inline float *workspace_scratch(const struct workspace *workspace, unsigned thread)
+static inline void *workspace_scratch(const struct workspace *workspace, unsigned thread)
 {
-	return workspace->scratch + (size_t)thread * workspace->scratch_floats;
+	return workspace->scratch + (size_t)thread * workspace->scratch_bytes;
 }
 
 static inline double *workspace_sums(const struct workspace *workspace, size_t task)

@@ -39,7 +39,7 @@ static void setup(struct fixture *f, enum cpu_isa isa)
 	assert_non_null(f->arena);
 	f->workspace.kernels = kernels_for(isa);
 	f->workspace.channels_max = CHANNELS + 5;
-	f->workspace.weight_floats = 1;
+	f->workspace.weight_bytes = 1;
 	assert_int_equal(workspace_alloc(&f->workspace, f->arena, 1, &err), 0);
 	f->gamma = (struct param){.count = CHANNELS, .value = f->values[0], .grad = f->values[2]};
 	f->beta = (struct param){.count = CHANNELS, .value = f->values[1], .grad = f->values[3]};
@@ -77,13 +77,18 @@ static void teardown(struct fixture *f)
 /* Feeds `pixels` in tiles of `tile` over `tasks` tasks. */
 static void feed(struct fixture *f, size_t pixels, size_t tile, size_t tasks)
 {
+	float *stored = malloc(pixels * CHANNELS * sizeof(float));
+	assert_non_null(stored);
 	for (size_t t = 0; t < tasks; t++) {
 		size_t first = pixels * t / tasks, end = pixels * (t + 1) / tasks;
 		batchnorm_clear(&f->workspace, t, CHANNELS);
 		for (size_t p = first; p < end; p += tile)
-			batchnorm_add_tile(&f->workspace, t, f->y + p * CHANNELS, end - p < tile ? end - p : tile,
-				CHANNELS, f->lanes);
+			batchnorm_store_tile(&f->workspace, t,
+				tensor_at((struct tensor){stored, ELEMENT_FP32}, p * CHANNELS), f->y + p * CHANNELS,
+				end - p < tile ? end - p : tile, CHANNELS, f->lanes);
 	}
+	assert_memory_equal(stored, f->y, pixels * CHANNELS * sizeof(float));
+	free(stored);
 	batchnorm_close(&f->bn, &f->workspace, tasks);
 }
 
