@@ -5,6 +5,7 @@
 const struct kernels *kernels_for(enum cpu_isa isa)
 {
 	switch (isa) {
+	case CPU_AVX512BF16:
 	case CPU_AVX512:
 		return &kernels_avx512;
 	case CPU_AVX2:

@@ -13,6 +13,7 @@ static const char *const isa_names[] = {
 	[CPU_PORTABLE] = "portable",
 	[CPU_AVX2] = "avx2",
 	[CPU_AVX512] = "avx512",
+	[CPU_AVX512BF16] = "avx512bf16",
 };
 enum { ISA_COUNT = sizeof(isa_names) / sizeof(isa_names[0]) };
 
@@ -23,7 +24,7 @@ enum cpu_isa cpu_detect(void)
 		return CPU_PORTABLE;
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 		__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-		return CPU_AVX512;
+		return __builtin_cpu_supports("avx512bf16") ? CPU_AVX512BF16 : CPU_AVX512;
 	return CPU_AVX2;
 #else
 	return CPU_PORTABLE;
@@ -46,7 +47,8 @@ int cpu_parse(const char *text, enum cpu_isa *isa, struct error *err)
 		*isa = (enum cpu_isa)i;
 		return 0;
 	}
-	return error_set(err, ERROR_USAGE, "no instruction set is called \"%s\": auto, portable, avx2 or avx512", text);
+	return error_set(err, ERROR_USAGE,
+		"no instruction set is called \"%s\": auto, portable, avx2, avx512 or avx512bf16", text);
 }
 
 const char *cpu_isa_name(enum cpu_isa isa)

@@ -11,6 +11,7 @@
 #include "tools/command.h"
 #include "tools/evaluate.h"
 #include "tools/json.h"
+#include "tools/model_options.h"
 #include "tools/run_files.h"
 
 struct train_options {
@@ -19,6 +20,7 @@ struct train_options {
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
 	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
 	bool resume, quiet, json;
+	struct model_options compute;
 	struct runtime_options runtime;
 };
 
@@ -43,6 +45,7 @@ static const struct option_spec spec[] = {
 		"3x3 without pooling, or 7x7 with; auto: cifar up to 32 pixels"),
 	OPTION_CHOICE(struct train_options, head, "head", "none|linear|mlp2|mlp3", "mlp2", "projection head"),
 	OPTION_U64(struct train_options, head_dim, "head-dim", "N", "128", 1, 65535, "columns of z"),
+	MODEL_OPTIONS(struct train_options, compute),
 	OPTION_GROUP("Training"),
 	OPTION_U64(struct train_options, batch, "batch", "N", "256", 1, 65536, "images of one step (2N views)"),
 	OPTION_U64(struct train_options, epochs, "epochs", "N", "100", 1, 1000000, "passes over the data"),
@@ -129,6 +132,16 @@ static void apply_size_defaults(struct train_options *o, const struct options *p
 			*defaults[i].value = defaults[i].large;
 }
 
+/* The record says what `auto` came to, so that a run goes on as it began. */
+static int settle_precision(struct train_options *o, struct error *err)
+{
+	enum cpu_isa isa;
+	if (cpu_parse(o->runtime.isa, &isa, err) < 0)
+		return err->code;
+	o->compute.precision = (unsigned)model_precision(o->compute.precision, isa);
+	return 0;
+}
+
 /* Decides between a fresh start and going on; on going on, takes the run's options from its record. */
 static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 {
@@ -147,6 +160,8 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 		const cJSON *options = cJSON_GetObjectItemCaseSensitive(record, "options");
 		code = options_restore(&job->parsed, options, NULL, err);
 		if (code == 0)
+			code = settle_precision(o, err);
+		if (code == 0)
 			code = options_compare(&job->parsed, options, NULL, err);
 		cJSON_Delete(record);
 		if (code < 0)
@@ -155,7 +170,7 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 		command_note("train", "%s: nothing to resume yet; starting", o->output);
 	}
 	apply_size_defaults(o, &job->parsed);
-	return 0;
+	return settle_precision(o, err);
 }
 
 static int open_data(struct train_job *job, struct error *err)
@@ -198,6 +213,8 @@ static int create_model(struct train_job *job, struct error *err)
 		.max_rows = (uint32_t)(2 * o->batch),
 		.training = true,
 		.isa = job->runtime.isa,
+		.precision = (enum precision)o->compute.precision,
+		.conv = (enum conv_choice)o->compute.conv,
 	};
 	if (net_parse_model(o->model, &net.depth, err) < 0)
 		return err->code;
