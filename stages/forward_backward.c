@@ -95,6 +95,16 @@ static int check_weights(const struct forward_backward_stage *stage, struct erro
 	return 0;
 }
 
+int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
+	net_grad_fn *announce, void *ctx, struct ntxent_result *loss, struct error *err)
+{
+	net_forward(stage->net, stage->team, x, rows, NET_TRAIN, true);
+	ntxent_forward_backward(
+		stage->loss, stage->team, net_output(stage->net), rows, stage->temperature, stage->dz, loss);
+	int code = check_finite(stage, loss, rate, err);
+	return code < 0 ? code : net_backward(stage->net, stage->team, stage->dz, announce, ctx);
+}
+
 static int step(struct forward_backward_stage *stage, struct worker *worker)
 {
 	uint64_t k = stage->progress.step;
@@ -110,14 +120,9 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	struct batch batch = loader_batch(stage->loader, k, memory);
 	struct gradient_announcer announcer = {stage->gradients, k * net_param_count(stage->net)};
 	struct ntxent_result loss;
-	net_forward(stage->net, stage->team, batch.x, 2 * stage->batch, NET_TRAIN, true);
-	ntxent_forward_backward(stage->loss, stage->team, net_output(stage->net), 2 * stage->batch, stage->temperature,
-		stage->dz, &loss);
 	double rate = schedule_rate(stage->schedule, k);
-	int code = check_finite(stage, &loss, rate, worker->err);
-	if (code < 0)
-		return code;
-	code = net_backward(stage->net, stage->team, stage->dz, announce_gradient, &announcer);
+	int code = forward_backward_compute(
+		stage, batch.x, 2 * stage->batch, rate, announce_gradient, &announcer, &loss, worker->err);
 	if (code < 0)
 		return code;
 	ring_release(batches, k);
