@@ -192,7 +192,7 @@ enum { LINE_BYTES = 8192, MOST_THREADS = 3 /* of a team */ };
 
 static void run(int (*command)(int argc, char **argv), const char *line)
 {
-	static char text[LINE_BYTES];
+	static char text[2 * LINE_BYTES];
 	char *argv[64];
 	int argc = 0;
 	snprintf(text, sizeof text, "%s", line);
@@ -210,7 +210,7 @@ static void train(const char *shard, const char *name, const char *more)
 	printf("# the sanitizer has replaced malloc itself\n");
 	skip();
 #else
-	char line[LINE_BYTES];
+	char line[2 * LINE_BYTES];
 	snprintf(line, sizeof line,
 		"train %s -o %s/%s --size 16 --width 0.125 --batch 16 --epochs 2 --head-dim 16 --checkpoint-every 2 %s",
 		shard, folder, name, more);
@@ -239,7 +239,9 @@ static void test_images(void **state)
 {
 	(void)state;
 	atomic_store(&decoders_exempt, true);
-	train(png, "png", "--threads 3 --loader-threads 2 --quiet");
+	char more[LINE_BYTES];
+	snprintf(more, sizeof more, "--threads 3 --loader-threads 2 --quiet --trace %s/trace.json", folder);
+	train(png, "png", more);
 #ifndef SANITIZED
 	/* That this test sees what it looks for: libspng does allocate. */
 	assert_true(atomic_load(&decode_allowed) > 0);

@@ -8,6 +8,7 @@
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/train_job.h"
+#include "tools/trace_file.h"
 #include "tools/train_plan.h"
 
 static const struct option_spec spec[] = {
@@ -22,6 +23,9 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct train_options, dry_run, "dry-run", "no",
 		"print the plan (memory, work, a prediction of the time from a few steps on random input); write "
 		"nothing",
+		.incidental = true),
+	OPTION_STRING(struct train_options, trace, "trace", "FILE.json", NULL,
+		"write what every thread did when, for Perfetto (ui.perfetto.dev) or chrome://tracing",
 		.incidental = true),
 	OPTION_FLAG(struct train_options, quiet, "quiet", "no", "no progress lines", .incidental = true),
 	OPTION_FLAG(
@@ -99,6 +103,18 @@ static void advise_memory(const struct train_job *job, struct error *err)
 			job->options.dry_run ? "" : " (--dry-run shows the whole plan)");
 }
 
+/* Also after a run that failed: what led to it is in the trace. */
+static int write_trace(struct train_job *job, struct error *err)
+{
+	trace_stop();
+	trace_sort(job->trace);
+	trace_file_table(job->trace, stderr);
+	int code = trace_file_write(job->trace, job->options.trace, err);
+	if (code == 0 && !job->options.quiet)
+		command_note("train", "trace: %s, for ui.perfetto.dev or chrome://tracing", job->options.trace);
+	return code;
+}
+
 /* Sets up, then trains. */
 static int run_job(struct train_job *job, struct error *err)
 {
@@ -109,7 +125,13 @@ static int run_job(struct train_job *job, struct error *err)
 	}
 	if (!job->options.quiet)
 		train_plan_summary(job);
+	if (job->trace)
+		trace_start(job->trace);
 	code = trainer_run(job->trainer, job->runtime.placement, err);
+	if (job->trace) {
+		int written = write_trace(job, err);
+		code = code < 0 ? code : written;
+	}
 	if (code == 0 && loader_bad_images(job->loader) > 0)
 		command_note("train", "%" PRIu64 " times an image was replaced because it is damaged",
 			loader_bad_images(job->loader));

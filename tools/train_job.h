@@ -9,6 +9,7 @@
 #ifndef RINGCLR_TOOLS_TRAIN_JOB_H
 #define RINGCLR_TOOLS_TRAIN_JOB_H
 
+#include "pipeline/trace.h"
 #include "stages/checkpoint.h"
 #include "stages/trainer.h"
 #include "tools/evaluate.h"
@@ -16,7 +17,7 @@
 #include "tools/run_files.h"
 
 struct train_options {
-	const char *output, *test, *model;
+	const char *output, *test, *model, *trace;
 	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
 	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
@@ -39,6 +40,7 @@ struct train_job {
 	struct loader *loader;
 	struct evaluator evaluator;
 	struct trainer *trainer;
+	struct trace *trace; /* NULL: none wanted */
 	struct checkpoint_about about;
 	struct report_item last_epoch;
 	bool saved;

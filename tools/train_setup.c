@@ -255,6 +255,21 @@ static int prepare_trainer(struct train_job *job, struct error *err)
 	return trainer_prepare(job->trainer, job->runtime.arena, err);
 }
 
+/* Enough for some hundred steps of a large net; what is not touched costs addresses alone. */
+enum { TRACE_SLICES = 1 << 17 };
+
+static int create_trace(struct train_job *job, struct error *err)
+{
+	if (!job->options.trace)
+		return 0;
+	/* An evaluation's loader comes beside training's, which waits. */
+	unsigned loaders = job->test ? 2 : 1, loader = job->runtime.loader_threads + 2 /* read, unpack */;
+	/* forward_backward, optimize, report. The team's first thread is forward_backward's. */
+	unsigned threads = loaders * loader + team_threads(job->runtime.team) - 1 + 3;
+	job->trace = trace_create(job->runtime.arena, threads, TRACE_SLICES, err);
+	return job->trace ? 0 : err->code;
+}
+
 static int write_record(struct train_job *job, struct error *err)
 {
 	cJSON *record = run_files_make_record(
@@ -287,6 +302,8 @@ int train_set_up(struct train_job *job, struct error *err)
 		code = run_files_open_logs(&job->files, job->about.progress.step, err);
 	if (code == 0)
 		code = prepare_trainer(job, err);
+	if (code == 0)
+		code = create_trace(job, err);
 	if (code < 0)
 		return code;
 	arena_seal(job->runtime.arena);
