@@ -83,6 +83,7 @@ static void note(const char *function, size_t bytes, const void *caller)
 			bytes, steps);
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's have underscores */
 /* glibc's own, under their second names. */
 void *__libc_malloc(size_t bytes);		       /* NOLINT(bugprone-reserved-identifier): glibc's name */
 void *__libc_calloc(size_t count, size_t bytes);       /* NOLINT(bugprone-reserved-identifier): glibc's name */
@@ -134,6 +135,7 @@ __attribute__((visibility("default"))) void *mmap(
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): a system call returns a number */
 	return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 #endif
 
 /* ---- The wrapped functions ---- */

@@ -94,7 +94,7 @@ number() {
 }
 
 planned() {
-	train "$dir/none" --dry-run --json "$@" >"$dir/plan" || return 1
+	train "$dir/none" --dry-run --json >"$dir/plan" || return 1
 	cat "$dir/plan"
 	[ ! -e "$dir/none" ] || { echo "the run's folder was made"; return 1; }
 }

@@ -144,7 +144,7 @@ static uint32_t choose_rows(const struct train_plan *plan, double row_s)
 		share = room / (double)plan->total_bytes;
 	if (full_s * share > TIMED_MOST_S)
 		share = TIMED_MOST_S / full_s;
-	return (uint32_t)(plan->rows / 2 * share) * 2;
+	return 2 * (uint32_t)(0.5 * plan->rows * share);
 }
 
 static int predict(struct train_job *job, struct train_plan *plan, struct error *err)
