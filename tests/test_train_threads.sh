@@ -1,5 +1,5 @@
 #!/bin/sh
-# Weights after 50 steps are the same bits for 1, 2, 3 and 8 compute threads, with every precision and choice of
+# Weights after 50 steps (10 under a sanitizer) are the same bits for 1, 2, 3 and 8 compute threads, with every precision and choice of
 # convolution. Prints TAP.
 set -u
 
@@ -27,11 +27,17 @@ ok() {
 	esac
 }
 
-# 10 epochs of 5 steps. 12 pixels: maps of 12, 6, 3 and 2, so that tiles do not come out even.
+# Epochs of 5 steps. A sanitizer is slow, and what it looks for happens at every step.
+epochs=10
+case ${BUILD:-} in
+*-thread* | *-address*) epochs=2 ;;
+esac
+
+# 12 pixels: maps of 12, 6, 3 and 2, so that tiles do not come out even.
 train() {
 	run=$1
 	shift
-	"$ringclr" train "$dir/train.ring" -o "$run" --size 12 --width 0.125 --batch 16 --epochs 10 --warmup-epochs 1 --head-dim 16 \
+	"$ringclr" train "$dir/train.ring" -o "$run" --size 12 --width 0.125 --batch 16 --epochs $epochs --warmup-epochs 1 --head-dim 16 \
 		--loader-threads 1 --pin none --quiet "$@"
 }
 
@@ -47,7 +53,7 @@ same_bits() {
 	cat "$dir/stderr"
 	grep -q "lacks\|unsupported\|not supported" "$dir/stderr" && return 77
 	[ $code -eq 0 ] || return 1
-	grep -q '"step": 50,' "$dir/one-$1-$2/metrics.jsonl" || { echo "not 50 steps"; return 1; }
+	grep -q "\"step\": $((5 * epochs))," "$dir/one-$1-$2/metrics.jsonl" || { echo "not $epochs epochs of 5 steps"; return 1; }
 	for threads in 2 3 8; do
 		rm -rf "$dir/many"
 		train "$dir/many" --threads $threads --precision "$1" --conv "$2" || return 1
@@ -71,6 +77,6 @@ for precision in fp32 bf16; do
 		ok "$precision, $conv convolutions: the same bits for 1, 2, 3 and 8 threads" same_bits $precision $conv
 	done
 done
-ok "the loss falls meanwhile" learns
+[ "$epochs" -lt 10 ] || ok "the loss falls meanwhile" learns
 echo "1..$count"
 [ "$failures" -eq 0 ]
