@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipeline/trace.h"
+
 static int check_config(struct net_config *config, struct error *err)
 {
 	unsigned depth;
@@ -110,6 +112,22 @@ static struct conv_operand source_of(const struct value *value)
 	return (struct conv_operand){.x = value->data, .bn = value->bn};
 }
 
+/* Ends the slice of a step that runs no convolution. */
+static void trace_step(const struct net *net, const struct step *step, uint64_t start_ns)
+{
+	static const char *const kinds[][2] = {
+		[STEP_JOIN] = {"join", "join"},
+		[STEP_POOL_MAX] = {"pool", "max-pool"},
+		[STEP_POOL_MEAN] = {"pool", "mean"},
+		[STEP_OUTPUT] = {"batchnorm", "output"},
+	};
+	const char *name = kinds[step->kind][1];
+	for (size_t i = 0; start_ns != 0 && i < net->block_count; i++)
+		if (net->blocks[i].out == step->out)
+			name = net->blocks[i].name;
+	trace_end(kinds[step->kind][0], name, start_ns);
+}
+
 void net_forward(struct net *net, struct team *team, const float *x, uint32_t rows, enum net_mode mode, bool with_head)
 {
 	struct workspace *workspace = &net->workspace;
@@ -121,14 +139,17 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 		batchnorm_use_running(&net->bns[i]);
 	for (size_t i = 0; i < steps; i++) {
 		const struct step *step = &net->steps[i];
+		uint64_t traced_ns = trace_begin();
 		if (step->kind != STEP_CONV) {
 			pool_step_forward(step, workspace, rows);
+			trace_step(net, step, traced_ns);
 			continue;
 		}
 		size_t tasks = conv_forward(&step->conv, workspace, source_of(step->in),
 			net->params[step->weight].value, step->out->data, rows);
 		if (mode == NET_TRAIN)
 			batchnorm_close(step->out->bn, workspace, tasks);
+		trace_end("forward convolution", net->params[step->weight].name, traced_ns);
 	}
 }
 
@@ -147,31 +168,40 @@ static void conv_step_backward(struct net *net, const struct step *step)
 	struct workspace *workspace = &net->workspace;
 	struct param *weight = &net->params[step->weight];
 	struct conv_operand gradient = {step->out->grad, step->out->data, step->out->bn};
+	uint64_t traced_ns = trace_begin();
 	if (step->in->grad.data != NULL) {
 		struct value_finish finish = {step->in, workspace, step->add, step->finishes};
 		size_t tasks = conv_backward_data(
 			&step->conv, workspace, gradient, weight->value, net->rows, value_finish_tile, &finish);
 		if (step->finishes)
 			close_value(net, step->in, tasks);
+		trace_end("data gradient", weight->name, traced_ns);
+		traced_ns = trace_begin();
 	}
 	conv_backward_weights(&step->conv, workspace, gradient, source_of(step->in), weight->grad, net->rows);
+	trace_end("weight gradient", weight->name, traced_ns);
 }
 
 static void step_backward(struct net *net, const struct step *step, const float *dz)
 {
 	size_t tasks;
+	uint64_t traced_ns;
 	switch (step->kind) {
 	case STEP_CONV:
 		conv_step_backward(net, step);
 		break;
 	case STEP_OUTPUT:
+		traced_ns = trace_begin();
 		tasks = output_step_backward(step, &net->workspace, dz, net->rows);
 		close_value(net, step->in, tasks);
+		trace_step(net, step, traced_ns);
 		break;
 	case STEP_POOL_MAX:
 	case STEP_POOL_MEAN:
+		traced_ns = trace_begin();
 		tasks = pool_step_backward(step, &net->workspace, net->rows);
 		close_value(net, step->in, tasks);
+		trace_step(net, step, traced_ns);
 		break;
 	case STEP_JOIN:
 		break; /* its inputs read its own gradient */

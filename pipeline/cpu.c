@@ -47,7 +47,8 @@ int cpu_parse(const char *text, enum cpu_isa *isa, struct error *err)
 		*isa = (enum cpu_isa)i;
 		return 0;
 	}
-	return error_set(err, ERROR_USAGE, "no instruction set is called \"%s\": auto, portable, avx2, avx512 or avx512bf16", text);
+	return error_set(err, ERROR_USAGE,
+		"no instruction set is called \"%s\": auto, portable, avx2, avx512 or avx512bf16", text);
 }
 
 const char *cpu_isa_name(enum cpu_isa isa)

@@ -7,11 +7,12 @@
 
 enum cpu_isa { CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2, CPU_AVX512BF16 = 3 };
 
-/* The best this processor has: AVX-512 means F, BW, VL, DQ; AVX512BF16 that and BF16; AVX2 means AVX2 and FMA. */
+/* The best this processor has: AVX2 means AVX2 and FMA; AVX-512 means F, BW, VL, DQ; AVX512BF16 adds products of bf16.
+ */
 enum cpu_isa cpu_detect(void);
 
-/* Parses "auto", "portable", "avx2", "avx512", "avx512bf16". ERROR_USAGE on other words, ERROR_UNSUPPORTED when the processor lacks
- * it. */
+/* Parses "auto", "portable", "avx2", "avx512", "avx512bf16". ERROR_USAGE on other words, ERROR_UNSUPPORTED when the
+ * processor lacks it. */
 int cpu_parse(const char *text, enum cpu_isa *isa, struct error *err);
 
 const char *cpu_isa_name(enum cpu_isa isa);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "pipeline/cpu.h"
+#include "pipeline/trace.h"
 
 enum { THREAD_NAME_BYTES = 16 }; /* the kernel's limit, with the 0 */
 
@@ -174,6 +175,7 @@ static void *thread_main(void *argument)
 	if (seat->placement != NULL)
 		placement_pin_self(seat->placement, seat->cpu);
 	run_worker(seat);
+	trace_leave();
 	return NULL;
 }
 
@@ -242,6 +244,7 @@ static void run_on_caller(struct seat *seat)
 	bool pinned = seat->cpu >= 0 && pthread_getaffinity_np(pthread_self(), sizeof(before), &before) == 0;
 	if (pinned)
 		placement_pin_self(seat->placement, seat->cpu);
+	trace_name_thread(seat->stage->name);
 	run_worker(seat);
 	if (pinned)
 		pthread_setaffinity_np(pthread_self(), sizeof(before), &before);

@@ -37,6 +37,7 @@
 #include <string.h>
 
 #include "pipeline/meter.h"
+#include "pipeline/trace.h"
 #include "pipeline/wait.h"
 
 static const uint32_t WAITER = 1, CLOSED = 2, FAILED = 4;
@@ -206,7 +207,7 @@ static int spin(const struct ring *ring, const struct slot *slot, uint32_t wante
 /* The slow path. */
 static int wait_for(struct ring *ring, struct slot *slot, uint32_t wanted, uint64_t seq, enum ring_side side)
 {
-	uint64_t start_ns = meter_now_ns();
+	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	uint64_t parks = 0;
 	int rc = RING_AGAIN;
 
@@ -229,6 +230,7 @@ static int wait_for(struct ring *ring, struct slot *slot, uint32_t wanted, uint6
 	atomic_fetch_add_explicit(&stats->waits, rc == RING_OK, memory_order_relaxed);
 	atomic_fetch_add_explicit(&stats->parks, parks, memory_order_relaxed);
 	atomic_fetch_add_explicit(&stats->stalled_ns, meter_now_ns() - start_ns, memory_order_relaxed);
+	trace_end_numbered("wait", ring->name, seq, traced_ns);
 	return rc;
 }
 

@@ -26,6 +26,7 @@
 
 #include "pipeline/cpu.h"
 #include "pipeline/meter.h"
+#include "pipeline/trace.h"
 #include "pipeline/wait.h"
 
 /* Kernels follow each other within microseconds; longer pauses are not worth keeping a processor busy. */
@@ -70,6 +71,7 @@ struct team {
 static bool run_tasks(struct team *team, unsigned thread)
 {
 	size_t mine = 0, tasks = 0;
+	uint64_t start_ns = thread == 0 ? 0 : trace_begin(); /* the caller's time is traced by who calls */
 	while (atomic_load_explicit(&team->remaining, memory_order_relaxed) > 0) {
 		int64_t left = atomic_fetch_sub_explicit(&team->remaining, 1, memory_order_acquire); /* A */
 		if (left <= 0)
@@ -80,6 +82,7 @@ static bool run_tasks(struct team *team, unsigned thread)
 	}
 	if (mine == 0)
 		return false;
+	trace_end("team", "tasks", start_ns);
 	/* B: release by all, acquire by the last. */
 	return atomic_fetch_add_explicit(&team->finished, mine, memory_order_acq_rel) + mine == tasks;
 }

@@ -14,7 +14,11 @@
 
 #define FORMAT "ringclr-checkpoint-1"
 
-enum { CHECKPOINT_PAIRS = 12, CHECKPOINT_TEXT = 64 };
+enum { CHECKPOINT_PAIRS = 13, CHECKPOINT_TEXT = 64 };
+
+static const char *const precision_names[] = {[PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16"};
+static const char *const conv_names[] = {
+	[CONV_CHOICE_AUTO] = "auto", [CONV_CHOICE_DIRECT] = "direct", [CONV_CHOICE_WINOGRAD] = "winograd"};
 
 /* Tables and copies that one save needs. */
 struct save_space {
@@ -102,6 +106,8 @@ static void add_about(struct save_space *space, const struct checkpoint_about *a
 	add_pair(space, "stem", "%d", (int)about->net.stem);
 	add_pair(space, "head", "%d", (int)about->net.head);
 	add_pair(space, "head_dim", "%u", about->net.head_dim);
+	add_pair(space, "precision", "%s", precision_names[about->net.precision]);
+	add_pair(space, "conv", "%s", conv_names[about->net.conv]);
 	add_pair(space, "step", "%" PRIu64, about->progress.step);
 	add_pair(space, "epoch_loss_sum", "%a", about->progress.epoch_loss_sum);
 	add_pair(space, "epoch_accuracy_sum", "%a", about->progress.epoch_accuracy_sum);
@@ -152,6 +158,20 @@ static int read_number(
 	return 0;
 }
 
+/* Place of the metadata's word among `words`; the first where the key is missing, as in files older than it. */
+static int read_word(const char *path, const struct safetensors *file, const char *key, const char *const *words,
+	int count, int *place, struct error *err)
+{
+	const char *text = safetensors_metadata(file, key);
+	*place = 0;
+	while (text && *place < count && strcmp(text, words[*place]) != 0)
+		++*place;
+	if (*place == count)
+		return error_set(err, ERROR_FORMAT, "%s: metadata '%s' is '%s', which this program does not know", path,
+			key, text);
+	return 0;
+}
+
 static int about_from_metadata(
 	const char *path, const struct safetensors *file, struct checkpoint_about *about, struct error *err)
 {
@@ -161,6 +181,10 @@ static int about_from_metadata(
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 		if (read_number(path, file, keys[i], &v[i], err) < 0)
 			return err->code;
+	int precision, conv;
+	if (read_word(path, file, "precision", precision_names, 2, &precision, err) < 0 ||
+		read_word(path, file, "conv", conv_names, 3, &conv, err) < 0)
+		return err->code;
 	const char *fingerprint = safetensors_metadata(file, "fingerprint");
 	if (v[3] < 0 || v[3] > NET_STEM_IMAGENET || v[4] < 0 || v[4] > NET_HEAD_MLP3 || v[0] < 0 || v[0] > 1000 ||
 		v[2] < 1 || v[2] > 65535 || v[5] < 0 || v[5] > 65535 || v[6] < 0 || !fingerprint)
@@ -171,7 +195,9 @@ static int about_from_metadata(
 			.size = (unsigned)v[2],
 			.stem = (enum net_stem)v[3],
 			.head = (enum net_head)v[4],
-			.head_dim = (unsigned)v[5]},
+			.head_dim = (unsigned)v[5],
+			.precision = (enum precision)precision,
+			.conv = (enum conv_choice)conv},
 		.progress = {.step = (uint64_t)v[6], .epoch_loss_sum = v[7], .epoch_accuracy_sum = v[8]},
 		.fingerprint = strtoull(fingerprint, NULL, 16),
 	};

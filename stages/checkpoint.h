@@ -15,7 +15,8 @@
 
 /* What a checkpoint says of itself besides tensors. */
 struct checkpoint_about {
-	struct net_config net; /* depth, width, size, stem, head, head_dim; the rest is the reader's to choose */
+	struct net_config
+		net; /* depth, width, size, stem, head, head_dim, precision, conv; the rest is the reader's to choose */
 	struct train_progress progress;
 	uint64_t fingerprint; /* of the training data */
 };

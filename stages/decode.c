@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pipeline/trace.h"
+
 static size_t round_up_line(size_t bytes)
 {
 	return (bytes + 63) & ~(size_t)63;
@@ -129,7 +131,7 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	if (result != RING_OK)
 		return result;
 
-	uint64_t time_ns = meter_now_ns();
+	uint64_t traced_ns = trace_begin(), time_ns = meter_now_ns();
 	const struct sample_item *sample = memory;
 	uint32_t epoch = sample->epoch;
 	uint64_t view_key = sample->record; /* a replacement is seen through the views of the record it replaces */
@@ -140,10 +142,12 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	if (code < 0)
 		return code;
 	meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns);
+	trace_end_numbered("stage", "decode", seq, traced_ns);
 
 	result = ring_claim(stage->batches, batch_seq, &memory);
 	if (result != RING_OK)
 		return result;
+	traced_ns = trace_begin();
 	time_ns = meter_now_ns();
 	struct batch batch = batch_view(&stage->augment, stage->span, batch_seq, memory);
 	const struct shard_record *record = shard_set_record(stage->set, number);
@@ -152,6 +156,7 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	batch.record[row] = number;
 	batch.label[row] = record->label;
 	meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns);
+	trace_end_numbered("stage", "augment", seq, traced_ns);
 
 	ring_publish(stage->batches, batch_seq, 0);
 	/* The last batch of an evaluation may be short: its last image also stands in for the rows that do not exist.

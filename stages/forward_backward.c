@@ -18,6 +18,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "pipeline/trace.h"
+
 #define NUMERIC_ADVICE "lower --lr, lengthen --warmup-epochs or raise --temperature; the last checkpoint is kept"
 
 struct gradient_announcer {
@@ -95,6 +97,27 @@ static int check_weights(const struct forward_backward_stage *stage, struct erro
 	return 0;
 }
 
+int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
+	net_grad_fn *announce, void *ctx, struct ntxent_result *loss, struct error *err)
+{
+	uint64_t traced_ns = trace_begin();
+	net_forward(stage->net, stage->team, x, rows, NET_TRAIN, true);
+	trace_end("pass", "forward", traced_ns);
+
+	traced_ns = trace_begin();
+	ntxent_forward_backward(
+		stage->loss, stage->team, net_output(stage->net), rows, stage->temperature, stage->dz, loss);
+	trace_end("loss", "NT-Xent", traced_ns);
+	int code = check_finite(stage, loss, rate, err);
+	if (code < 0)
+		return code;
+
+	traced_ns = trace_begin();
+	code = net_backward(stage->net, stage->team, stage->dz, announce, ctx);
+	trace_end("pass", "backward", traced_ns);
+	return code;
+}
+
 static int step(struct forward_backward_stage *stage, struct worker *worker)
 {
 	uint64_t k = stage->progress.step;
@@ -106,21 +129,18 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	if (result != RING_OK)
 		return result;
 
-	uint64_t start_ns = meter_now_ns();
+	trace_sequence(k);
+	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	struct batch batch = loader_batch(stage->loader, k, memory);
 	struct gradient_announcer announcer = {stage->gradients, k * net_param_count(stage->net)};
 	struct ntxent_result loss;
-	net_forward(stage->net, stage->team, batch.x, 2 * stage->batch, NET_TRAIN, true);
-	ntxent_forward_backward(stage->loss, stage->team, net_output(stage->net), 2 * stage->batch, stage->temperature,
-		stage->dz, &loss);
 	double rate = schedule_rate(stage->schedule, k);
-	int code = check_finite(stage, &loss, rate, worker->err);
-	if (code < 0)
-		return code;
-	code = net_backward(stage->net, stage->team, stage->dz, announce_gradient, &announcer);
+	int code = forward_backward_compute(
+		stage, batch.x, 2 * stage->batch, rate, announce_gradient, &announcer, &loss, worker->err);
 	if (code < 0)
 		return code;
 	ring_release(batches, k);
+	trace_end("stage", "forward_backward", traced_ns);
 	meter_phase(worker->meter, 0, start_ns);
 	meter_add(worker->meter, stage->batch, 0);
 
@@ -181,8 +201,11 @@ int forward_backward_run(void *ctx, struct worker *worker)
 		stopped = stage->stopped && stage->stopped();
 		uint64_t every = stage->boundary.checkpoint_steps;
 		if (stopped || done == stage->end_step || done % stage->epoch_steps == 0 ||
-			(every && done % every == 0))
+			(every && done % every == 0)) {
+			uint64_t traced_ns = trace_begin();
 			result = boundary(stage, worker);
+			trace_end("boundary", "boundary", traced_ns);
+		}
 	}
 	if (result < 0)
 		return result;

@@ -53,6 +53,12 @@ struct forward_backward_stage {
 	bool (*stopped)(void); /* asked after each step: true ends the run there, at a boundary; may be NULL */
 };
 
+/* The arithmetic of one step on `rows` views, x: [rows][size][size][3], first views before second ones; rows is even
+ * and at most 2 * batch. Needs net, team, loss, dz and temperature. announce as net_backward()'s fn; rate is for the
+ * message of a loss that is not finite (ERROR_NUMERIC). */
+int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
+	net_grad_fn *announce, void *ctx, struct ntxent_result *loss, struct error *err);
+
 int forward_backward_run(void *ctx, struct worker *worker);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "stages/optimize.h"
 
+#include "pipeline/trace.h"
 int optimize_run(void *ctx, struct worker *worker)
 {
 	struct optimize_stage *stage = ctx;
@@ -15,9 +16,11 @@ int optimize_run(void *ctx, struct worker *worker)
 		int result = ring_acquire(stage->gradients, seq, NULL, NULL);
 		if (result != RING_OK)
 			return result == RING_END ? 0 : result;
-		uint64_t start_ns = meter_now_ns();
+		uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 		uint64_t step = seq / params;
-		optimizer_apply(stage->optimizer, order[seq % params], schedule_rate(stage->schedule, step), step);
+		uint32_t param = order[seq % params];
+		optimizer_apply(stage->optimizer, param, schedule_rate(stage->schedule, step), step);
+		trace_end_numbered("optimizer", net_param(stage->net, param)->name, step, traced_ns);
 		ring_release(stage->gradients, seq);
 		meter_add(worker->meter, 1, 0);
 		meter_phase(worker->meter, 0, start_ns);

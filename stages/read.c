@@ -7,17 +7,19 @@
  */
 #include "stages/read.h"
 
+#include "pipeline/trace.h"
 #include "stages/items.h"
 
 /* Waits for one read and hands its slot on. */
 static int publish_one(struct read_stage *stage, struct worker *worker)
 {
 	uint64_t seq;
-	uint64_t start_ns = meter_now_ns();
+	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	int code = engine_wait(stage->engine, &seq, worker->err);
 	if (code < 0)
 		return code;
 	meter_phase(worker->meter, 0, start_ns);
+	trace_end_numbered("stage", "read", seq, traced_ns);
 	ring_publish(stage->blocks, seq, 0);
 	return 0;
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/trace.h"
+
 enum { LINE_NS = 200000000 /* between updates of the progress line */, PLAIN_NS = 10000000000 };
 
 struct report_state {
@@ -148,7 +150,9 @@ int report_run(void *ctx, struct worker *worker)
 		int result = ring_acquire(stage->reports, seq, &memory, NULL);
 		if (result != RING_OK)
 			return result == RING_END ? 0 : result;
+		uint64_t traced_ns = trace_begin();
 		int code = show(&state, memory, worker->err);
+		trace_end_numbered("stage", "report", seq, traced_ns);
 		if (code < 0)
 			return code;
 		ring_release(stage->reports, seq);

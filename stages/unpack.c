@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "pipeline/trace.h"
 #include "stages/items.h"
 
 /* Acquires block number seq of the run and decompresses it to place i of the bench. */
@@ -19,7 +20,7 @@ static int take_block(
 	int result = ring_acquire(stage->blocks, seq, &memory, NULL);
 	if (result != RING_OK)
 		return result;
-	uint64_t start_ns = meter_now_ns();
+	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	const struct block_item *item = block_item_of(memory, stage->capacity);
 	struct error *err = worker->err;
 	struct error ignored = {0};
@@ -31,6 +32,7 @@ static int take_block(
 	meter_add(worker->meter, 0, item->disk_bytes);
 	ring_release(stage->blocks, seq);
 	meter_phase(worker->meter, 0, start_ns);
+	trace_end_numbered("stage", "unpack", seq, traced_ns);
 	return code < 0 && !stage->tolerate ? code : RING_OK;
 }
 
@@ -50,7 +52,7 @@ static int give_sample(struct unpack_stage *stage, struct worker *worker, const 
 	int result = ring_claim(stage->samples, seq, &memory);
 	if (result != RING_OK)
 		return result;
-	uint64_t start_ns = meter_now_ns();
+	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	uint64_t position = seq - (uint64_t)group->epoch * stage->span->epoch_samples;
 	uint64_t number = epoch_plan_record(stage->span->plan, group->epoch, position);
 	unsigned shard;
@@ -67,6 +69,7 @@ static int give_sample(struct unpack_stage *stage, struct worker *worker, const 
 		memcpy(sample->data, bench->raw + i * stage->raw_capacity + record->offset, record->bytes);
 	meter_add(worker->meter, 1, 0);
 	meter_phase(worker->meter, 0, start_ns);
+	trace_end_numbered("stage", "copy", seq, traced_ns);
 	ring_publish(stage->samples, seq, bench->block_status[i]);
 	return RING_OK;
 }

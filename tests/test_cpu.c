@@ -38,7 +38,7 @@ static void test_detect(void **state)
 		expected = CPU_AVX2;
 	if (expected == CPU_AVX2 && kernel_lists("avx512f") && kernel_lists("avx512bw") && kernel_lists("avx512vl") &&
 		kernel_lists("avx512dq"))
-		expected = CPU_AVX512;
+		expected = kernel_lists("avx512_bf16") ? CPU_AVX512BF16 : CPU_AVX512;
 	assert_int_equal(cpu_detect(), expected);
 }
 
@@ -48,7 +48,7 @@ static void test_parse(void **state)
 	enum cpu_isa isa = CPU_AVX512;
 	assert_int_equal(cpu_parse("auto", &isa, NULL), 0);
 	assert_int_equal(isa, cpu_detect());
-	for (int i = CPU_PORTABLE; i <= CPU_AVX512; i++) {
+	for (int i = CPU_PORTABLE; i <= CPU_AVX512BF16; i++) {
 		struct error err = {0};
 		int rc = cpu_parse(cpu_isa_name((enum cpu_isa)i), &isa, &err);
 		assert_int_equal(rc, i <= (int)cpu_detect() ? 0 : ERROR_UNSUPPORTED);

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "stages/checkpoint.h"
+#include "tools/model_options.h"
 
 /* A run's folder stands for the checkpoint in it. */
 static int resolve(struct encoder *encoder, const char *path, struct error *err)
@@ -43,6 +44,10 @@ static int create_net(struct encoder *encoder, struct runtime *runtime, const st
 	config->max_rows = max_rows;
 	config->training = false;
 	config->isa = runtime->isa;
+	if (options->precision > 0)
+		config->precision = model_precision(options->precision - 1, runtime->isa);
+	if (options->conv > 0)
+		config->conv = (enum conv_choice)(options->conv - 1);
 	encoder->net = net_create(runtime->arena, config, team_threads(runtime->team), err);
 	if (!encoder->net)
 		return err->code;

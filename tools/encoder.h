@@ -14,6 +14,7 @@ struct encoder_options {
 	const char *model; /* these three only where no file says */
 	double width;
 	uint64_t size, seed;
+	unsigned precision, conv; /* 0: the file's; else 1 + a place in struct model_options' choices */
 };
 
 #define ENCODER_OPTIONS(S, m)                                                                                          \
@@ -23,7 +24,11 @@ struct encoder_options {
 		OPTION_STRING(S, m.model, "model", "NAME", "resnet18", "for --encoder random without a file"),         \
 		OPTION_DOUBLE(S, m.width, "width", "F", "1", 0.01, 16, "for --encoder random without a file"),         \
 		OPTION_U64(S, m.size, "size", "PIXELS", "0", 0, 1024, "side of the input; 0: the file's, or 32"),      \
-		OPTION_U64(S, m.seed, "seed", "N", "1", 0, UINT64_MAX, "of random weights")
+		OPTION_U64(S, m.seed, "seed", "N", "1", 0, UINT64_MAX, "of random weights"),                           \
+		OPTION_CHOICE(S, m.precision, "precision", "file|fp32|bf16|auto", "file",                              \
+			"of activations and products; file: as the weights were trained, or fp32"),                    \
+		OPTION_CHOICE(S, m.conv, "conv", "file|auto|direct|winograd", "file",                                  \
+			"how 3x3 convolutions are computed; file: as in training, or auto")
 
 struct encoder {
 	struct net *net; /* NULL: pixels */

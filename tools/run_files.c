@@ -25,7 +25,7 @@ static int join(char out[4096], const char *folder, const char *name, struct err
 	return 0;
 }
 
-int run_files_locate(struct run_files *files, const char *folder, bool must_exist, struct error *err)
+int run_files_locate(struct run_files *files, const char *folder, bool make, struct error *err)
 {
 	*files = (struct run_files){.metrics_fd = -1, .timings_fd = -1};
 	if (join(files->checkpoint, folder, "checkpoint.safetensors", err) < 0 ||
@@ -37,9 +37,7 @@ int run_files_locate(struct run_files *files, const char *folder, bool must_exis
 	if (stat(folder, &status) == 0) {
 		if (!S_ISDIR(status.st_mode))
 			return error_set(err, ERROR_USAGE, "%s: is a file; a run needs a folder of its own", folder);
-	} else if (must_exist) {
-		return error_set_errno(err, ERROR_IO, errno, "%s: no such run", folder);
-	} else if (mkdir(folder, 0777) < 0) {
+	} else if (make && mkdir(folder, 0777) < 0) {
 		return error_set_errno(err, ERROR_IO, errno,
 			"%s: cannot make the run's folder; is its parent there and writable?", folder);
 	}

@@ -18,8 +18,8 @@ struct run_files {
 	int metrics_fd, timings_fd;
 };
 
-/* Paths below folder, which is made when it is missing (unless must_exist). */
-int run_files_locate(struct run_files *files, const char *folder, bool must_exist, struct error *err);
+/* Paths below folder; `make`: makes the folder when it is missing. */
+int run_files_locate(struct run_files *files, const char *folder, bool make, struct error *err);
 
 /* True when a checkpoint or metrics are there already; when there is a checkpoint to go on from. */
 bool run_files_used(const struct run_files *files);

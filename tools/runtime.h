@@ -38,7 +38,7 @@ struct runtime_options {
 			"an image that is damaged: fail, or put the next good one in its place and list it"),          \
 		OPTION_STRING(S, m.pin, "pin", "auto|none|LIST", "auto",                                               \
 			"processors to pin threads to, e.g. 0,2,4-7; compute threads come first", .incidental = true), \
-		OPTION_STRING(S, m.isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2 or avx512"),             \
+		OPTION_STRING(S, m.isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2, avx512 or avx512bf16"), \
 		OPTION_SIZE(S, m.mem, "mem", "0", 0, UINT64_MAX,                                                       \
 			"refuse to start when the plan needs more; 0: no limit", .incidental = true)
 

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sets a training run up, in the order in which one thing needs the other: options (the command line's, or on --resume
+ * the record's), threads and arena, data, net and optimizer, loader, weights, files, pipeline. Nothing is allocated
+ * after this.
+ */
+#include <inttypes.h>
+
+#include "tools/command.h"
+#include "tools/train_job.h"
+
+/* The paper's ImageNet values where the user gave none and views are large. */
+static void apply_size_defaults(struct train_options *o, const struct options *parsed)
+{
+	if (o->size <= 32)
+		return;
+	struct {
+		const char *name;
+		double *value, large;
+	} defaults[] = {{"temperature", &o->temperature, 0.1}, {"lr", &o->lr, 0.3},
+		{"weight-decay", &o->weight_decay, 1e-6}, {"strength", &o->strength, 1.0}};
+	for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+		if (options_origin(parsed, defaults[i].name) == OPTION_DEFAULT)
+			*defaults[i].value = defaults[i].large;
+}
+
+/* The record says what `auto` came to, so that a run goes on as it began. */
+static int settle_precision(struct train_options *o, struct error *err)
+{
+	enum cpu_isa isa;
+	if (cpu_parse(o->runtime.isa, &isa, err) < 0)
+		return err->code;
+	o->compute.precision = (unsigned)model_precision(o->compute.precision, isa);
+	return 0;
+}
+
+/* Decides between a fresh start and going on; on going on, takes the run's options from its record. */
+static int settle_options(struct train_job *job, bool *go_on, struct error *err)
+{
+	struct train_options *o = &job->options;
+	*go_on = false;
+	if (!o->output && !o->dry_run)
+		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr train --help'");
+	int code = o->output ? run_files_locate(&job->files, o->output, !o->dry_run, err) : 0;
+	if (code < 0)
+		return code;
+	*go_on = o->resume && o->output && run_files_resumable(&job->files);
+	if (!o->resume && o->output && run_files_used(&job->files))
+		return error_set(err, ERROR_USAGE,
+			"%s: holds a run already; go on with --resume, or choose another folder", o->output);
+	if (*go_on) {
+		cJSON *record = run_files_read_record(&job->files, err);
+		if (!record)
+			return err->code;
+		const cJSON *options = cJSON_GetObjectItemCaseSensitive(record, "options");
+		code = options_restore(&job->parsed, options, NULL, err);
+		if (code == 0)
+			code = settle_precision(o, err);
+		if (code == 0)
+			code = options_compare(&job->parsed, options, NULL, err);
+		cJSON_Delete(record);
+		if (code < 0)
+			return code;
+	} else if (o->resume && !o->dry_run) {
+		command_note("train", "%s: nothing to resume yet; starting", o->output);
+	}
+	apply_size_defaults(o, &job->parsed);
+	return settle_precision(o, err);
+}
+
+static int open_data(struct train_job *job, struct error *err)
+{
+	struct train_options *o = &job->options;
+	job->data = runtime_open_shards(&job->runtime, job->parsed.operands, job->parsed.operand_count, err);
+	if (!job->data)
+		return err->code;
+	if (o->test) {
+		job->test = runtime_open_shards(&job->runtime, &o->test, 1, err);
+		if (!job->test)
+			return err->code;
+	}
+	enum epoch_order order = (enum epoch_order)o->order; /* auto stands where EPOCH_SEQUENTIAL does */
+	struct epoch_plan_config plan = {
+		.order = o->order == 0 ? runtime_choose_order(job->data) : order,
+		.seed = o->seed,
+		.limit = o->limit_images,
+		.subset_seed = EVALUATE_SUBSET_SEED,
+		.window = (uint32_t)o->window,
+	};
+	o->order = (unsigned)plan.order; /* the record says what was taken */
+	if (o->limit_images > shard_set_records(job->data))
+		return error_set(err, ERROR_USAGE,
+			"--limit-images %" PRIu64 " is more than the data holds (%" PRIu64 " images)", o->limit_images,
+			shard_set_records(job->data));
+	job->plan = epoch_plan_create(job->data, &plan, err);
+	return job->plan ? 0 : err->code;
+}
+
+static int create_model(struct train_job *job, struct error *err)
+{
+	const struct train_options *o = &job->options;
+	struct net_config net = {
+		.width = (float)o->width,
+		.size = (unsigned)o->size,
+		.stem = (enum net_stem)o->stem,
+		.head = (enum net_head)o->head,
+		.head_dim = (unsigned)o->head_dim,
+		.max_rows = (uint32_t)(2 * o->batch),
+		.training = true,
+		.isa = job->runtime.isa,
+		.precision = (enum precision)o->compute.precision,
+		.conv = (enum conv_choice)o->compute.conv,
+	};
+	if (net_parse_model(o->model, &net.depth, err) < 0)
+		return err->code;
+	if (net.stem == NET_STEM_AUTO)
+		net.stem = net.size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
+	job->about.net = net;
+	job->about.fingerprint = shard_set_fingerprint(job->data);
+	job->net = net_create(job->runtime.arena, &net, team_threads(job->runtime.team), err);
+	if (!job->net)
+		return err->code;
+	struct optimizer_config optimizer = {
+		.kind = (enum optimizer_kind)o->optimizer,
+		.momentum = o->momentum,
+		.weight_decay = o->weight_decay,
+		.trust = 0.001,
+	};
+	job->optimizer = optimizer_create(job->runtime.arena, job->net, &optimizer, err);
+	return job->optimizer ? 0 : err->code;
+}
+
+static int create_loader(struct train_job *job, struct error *err)
+{
+	const struct train_options *o = &job->options;
+	struct loader_config config = runtime_loader_config(&job->runtime);
+	config.set = job->data;
+	config.plan = job->plan;
+	config.views = 2;
+	config.batch = (uint32_t)o->batch;
+	config.whole_batches = true;
+	config.seed = o->seed;
+	view_policy_init(&config.policy, VIEW_SIMCLR, (uint32_t)o->size, (float)o->strength);
+	config.policy.area_min = (float)o->area_min;
+	job->loader = loader_create(job->runtime.arena, &config, err);
+	if (!job->loader)
+		return err->code;
+	if (!job->test)
+		return 0;
+	struct evaluate_config evaluation = {
+		.train = job->data,
+		.test = job->test,
+		.limit = o->limit_images,
+		.size = (unsigned)o->size,
+		.batch = (uint32_t)(o->batch < 128 ? 2 * o->batch : 256),
+		.dim = net_feature_dim(job->net),
+		.knn_k = (unsigned)o->knn_k,
+	};
+	return evaluator_create(&job->evaluator, &job->runtime, &evaluation, err);
+}
+
+/* Initial weights, or the checkpoint's. */
+static int load_state(struct train_job *job, bool go_on, struct error *err)
+{
+	net_init(job->net, job->options.seed);
+	if (!go_on)
+		return 0;
+	struct checkpoint_about about = {0};
+	struct safetensors *file = safetensors_open(job->files.checkpoint, err);
+	if (!file)
+		return err->code;
+	int code = checkpoint_about(job->files.checkpoint, file, &about, err);
+	if (code == 0 && about.fingerprint != job->about.fingerprint)
+		code = error_set(err, ERROR_MISMATCH,
+			"%s: was trained on other data than %s%s; resume with the same shards", job->files.checkpoint,
+			job->parsed.operands[0], job->parsed.operand_count > 1 ? " and the others" : "");
+	if (code == 0)
+		code = checkpoint_load_net(job->files.checkpoint, file, job->net, err);
+	if (code == 0)
+		code = checkpoint_load_optimizer(job->files.checkpoint, file, job->optimizer, err);
+	job->about.progress = about.progress;
+	safetensors_close(file);
+	return code;
+}
+
+static int on_evaluate(void *ctx, const struct train_progress *progress, struct report_item *report, struct error *err)
+{
+	struct train_job *job = ctx;
+	uint64_t epoch = progress->step / job->trainer->forward_backward.epoch_steps;
+	uint64_t every = job->options.eval_every;
+	bool due = epoch == job->options.epochs || (every > 0 && epoch % every == 0);
+	if (job->test && due) {
+		/* A short path of weights: the full 45 are `ringclr eval`'s. */
+		static const double ridges[] = {1e-2, 1e-3, 1e-4, 1e-5};
+		struct probe_score knn = {0}, linear = {0};
+		int code = evaluator_encode(&job->evaluator, 0, job->net, err);
+		if (code == 0)
+			code = evaluator_encode(&job->evaluator, 1, job->net, err);
+		if (code == 0)
+			code = evaluator_knn(&job->evaluator, &knn, err);
+		if (code == 0)
+			code = evaluator_linear(
+				&job->evaluator, ridges, sizeof ridges / sizeof ridges[0], &linear, err);
+		if (code < 0)
+			return code;
+		report->knn = knn.top1;
+		report->linear = linear.top1;
+	}
+	job->last_epoch = *report;
+	return 0;
+}
+
+static int on_save(void *ctx, const struct train_progress *progress, struct error *err)
+{
+	struct train_job *job = ctx;
+	job->about.progress = *progress;
+	int code = checkpoint_save(job->files.checkpoint, job->net, job->optimizer, &job->about, err);
+	job->saved = job->saved || code == 0;
+	return code;
+}
+
+static int prepare_trainer(struct train_job *job, struct error *err)
+{
+	const struct train_options *o = &job->options;
+	uint64_t images = epoch_plan_length(job->plan), steps = images / o->batch;
+	schedule_init(&job->schedule, o->lr, (enum schedule_scaling)o->lr_scaling, o->batch, images, (double)o->epochs,
+		o->warmup_epochs);
+	job->trainer = arena_alloc(job->runtime.arena, "graph", 1, sizeof *job->trainer, 0, err);
+	if (!job->trainer)
+		return err->code;
+	job->trainer->forward_backward = (struct forward_backward_stage){
+		.loader = job->loader,
+		.net = job->net,
+		.team = job->runtime.team,
+		.temperature = o->temperature,
+		.batch = (uint32_t)o->batch,
+		.schedule = &job->schedule,
+		.end_step = steps * o->epochs,
+		.epoch_steps = steps,
+		.progress = job->about.progress,
+		.boundary = {.checkpoint_steps = o->checkpoint_every,
+			.evaluate = on_evaluate,
+			.save = on_save,
+			.ctx = job},
+		.stopped = command_interrupted,
+	};
+	job->trainer->optimize.optimizer = job->optimizer;
+	job->trainer->report = (struct report_stage){
+		.metrics_fd = job->files.metrics_fd,
+		.timings_fd = job->files.timings_fd,
+		.metrics_path = job->files.metrics,
+		.timings_path = job->files.timings,
+		.quiet = o->quiet,
+	};
+	return trainer_prepare(job->trainer, job->runtime.arena, err);
+}
+
+/* Enough for some hundred steps of a large net; what is not touched costs addresses alone. */
+enum { TRACE_SLICES = 1 << 17 };
+
+static int create_trace(struct train_job *job, struct error *err)
+{
+	if (!job->options.trace)
+		return 0;
+	/* An evaluation's loader comes beside training's, which waits. */
+	unsigned loaders = job->test ? 2 : 1, loader = job->runtime.loader_threads + 2 /* read, unpack */;
+	/* forward_backward, optimize, report. The team's first thread is forward_backward's. */
+	unsigned threads = loaders * loader + team_threads(job->runtime.team) - 1 + 3;
+	job->trace = trace_create(job->runtime.arena, threads, TRACE_SLICES, err);
+	return job->trace ? 0 : err->code;
+}
+
+static int write_record(struct train_job *job, struct error *err)
+{
+	cJSON *record = run_files_make_record(
+		options_record(&job->parsed), job->data, job->test, cpu_isa_name(job->runtime.isa));
+	int code = run_files_write_record(&job->files, record, err);
+	cJSON_Delete(record);
+	return code;
+}
+
+int train_set_up(struct train_job *job, struct error *err)
+{
+	bool go_on, dry_run = job->options.dry_run;
+	int code = settle_options(job, &go_on, err);
+	struct runtime_options runtime = job->options.runtime;
+	if (dry_run)
+		runtime.mem = 0; /* the plan is to be seen whole, also when it is over the limit */
+	if (code == 0)
+		code = runtime_start(&job->runtime, &runtime, err);
+	if (code == 0)
+		code = open_data(job, err);
+	if (code == 0)
+		code = create_model(job, err);
+	if (code == 0)
+		code = create_loader(job, err);
+	if (code == 0)
+		code = load_state(job, go_on, err);
+	if (code == 0 && !go_on && !dry_run)
+		code = write_record(job, err);
+	if (code == 0 && !dry_run)
+		code = run_files_open_logs(&job->files, job->about.progress.step, err);
+	if (code == 0)
+		code = prepare_trainer(job, err);
+	if (code == 0)
+		code = create_trace(job, err);
+	if (code < 0)
+		return code;
+	arena_seal(job->runtime.arena);
+	return 0;
+}
+
+void train_clean_up(struct train_job *job)
+{
+	run_files_close_logs(&job->files);
+	evaluator_destroy(&job->evaluator);
+	loader_destroy(job->loader);
+	epoch_plan_destroy(job->plan);
+	shard_set_close(job->test);
+	shard_set_close(job->data);
+	runtime_stop(&job->runtime);
+	options_free(&job->parsed);
+}
