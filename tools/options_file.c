@@ -50,7 +50,10 @@ static int apply_line(struct file_reader *reader, const char *section, const cha
 	if (*section != '\0' && !command_known(section))
 		return error_set(reader->err, ERROR_USAGE, "%s:%u: [%s] is no subcommand of ringclr", reader->path,
 			reader->line, section);
-	if (*section != '\0' && strcmp(section, options->table->command) != 0)
+	/* The modes of one subcommand ("bench step") share its section. */
+	const char *command = options->table->command;
+	size_t word = strcspn(command, " ");
+	if (*section != '\0' && (strlen(section) != word || strncmp(section, command, word) != 0))
 		return 0;
 	snprintf(source, sizeof(source), "%s:%u: %s = %s", reader->path, reader->line, name, value);
 	const struct option_spec *spec = option_find(options->table, name, strlen(name));

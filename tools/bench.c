@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ringclr bench: how fast the machine is (peak), a whole training step (step), and each layer (kernels).
+ *
+ * Every mode is a file of its own, with its own options. What they share is here: a net with synthetic views, fed as
+ * the loader would feed it, so that nothing but computing is measured.
+ */
+#include "tools/bench.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/philox.h"
+#include "tools/command.h"
+
+static const struct command modes[] = {
+	{"peak", "what the processor and its memory can do at most", bench_peak},
+	{"step", "a whole training step: views/s, memory, and a check of the kernels", bench_step},
+	{"kernels", "every layer and pass: time, GFLOP/s, share of the peak, GB/s", bench_kernels},
+};
+enum { MODES = sizeof modes / sizeof modes[0] };
+
+static void print_help(FILE *out)
+{
+	fputs("usage: ringclr bench MODE [OPTION]...\n\n"
+	      "Measures the machine and the training step on it, without data.\n\n",
+		out);
+	for (int i = 0; i < MODES; i++)
+		fprintf(out, "  %-10s %s\n", modes[i].name, modes[i].summary);
+	fputs("\n'ringclr bench MODE --help' explains one of them.\n\n"
+	      "Examples:\n"
+	      "  ringclr bench peak\n"
+	      "  ringclr bench step --model resnet18 --size 32 --views 256\n"
+	      "  ringclr bench kernels --model resnet50 --size 224 --views 64\n",
+		out);
+}
+
+int command_bench(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	const char *name = argv[1];
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+		print_help(stdout);
+		return EXIT_OK;
+	}
+	const char *words[MODES];
+	for (int i = 0; i < MODES; i++) {
+		if (strcmp(modes[i].name, name) == 0)
+			return modes[i].run(argc - 1, argv + 1);
+		words[i] = modes[i].name;
+	}
+	const char *near = command_nearest(name, words, MODES);
+	if (near != NULL)
+		fprintf(stderr, "ringclr bench: no mode '%s'; did you mean %s?\n\n", name, near);
+	else
+		fprintf(stderr, "ringclr bench: no mode '%s'; choose one of these\n\n", name);
+	print_help(stderr);
+	return EXIT_USAGE;
+}
+
+int bench_start(struct runtime *runtime, const struct bench_options *options, struct error *err)
+{
+	struct runtime_options shared = {
+		.threads = options->threads,
+		.pin = options->pin,
+		.isa = options->isa ? options->isa : "auto",
+		.mem = options->mem,
+	};
+	return runtime_start(runtime, &shared, err);
+}
+
+void bench_pin_caller(struct runtime *runtime)
+{
+	placement_pin_self(runtime->placement, placement_next(runtime->placement, PLACEMENT_COMPUTE));
+}
+
+int bench_net_config(const struct bench_options *options, const struct runtime *runtime, struct net_config *config,
+	struct error *err)
+{
+	if (options->views % 2 != 0)
+		return error_set(err, ERROR_USAGE,
+			"--views %" PRIu64 " is odd: every image has two views; give an even number", options->views);
+	bool bf16 = options->precision == PRECISION_BF16;
+	if (options->precision > PRECISION_BF16)
+		bf16 = peak_bf16_available() && runtime->isa == cpu_detect();
+	*config = (struct net_config){
+		.width = (float)options->width,
+		.size = (unsigned)options->size,
+		.stem = (enum net_stem)options->stem,
+		.head = (enum net_head)options->head,
+		.head_dim = (unsigned)options->head_dim,
+		.max_rows = (uint32_t)options->views,
+		.training = true,
+		.isa = runtime->isa,
+		.precision = bf16 ? PRECISION_BF16 : PRECISION_FP32,
+		.conv = (enum conv_choice)options->conv,
+	};
+	if (config->stem == NET_STEM_AUTO)
+		config->stem = config->size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
+	return net_parse_model(options->model, &config->depth, err);
+}
+
+int bench_net_create(struct bench_net *bench, struct arena *arena, const struct net_config *config, unsigned threads,
+	uint64_t seed, struct error *err)
+{
+	uint32_t rows = config->max_rows;
+	size_t pixels = (size_t)config->size * config->size;
+	*bench = (struct bench_net){.rows = rows};
+	bench->net = net_create(arena, config, threads, err);
+	if (!bench->net)
+		return err->code;
+	unsigned dim = net_output_dim(bench->net);
+	bench->x = arena_alloc(arena, "views", rows * pixels * 3, sizeof(float), 0, err);
+	bench->dz = bench->x ? arena_alloc(arena, "loss", (size_t)rows * dim, sizeof(float), 0, err) : NULL;
+	bench->loss = bench->dz ? ntxent_create(arena, rows, dim, err) : NULL;
+	if (!bench->loss)
+		return err->code;
+	net_init(bench->net, seed);
+	for (uint32_t row = 0; row < rows; row++) {
+		struct philox random = philox_stream(seed, 0, row, 0, PHILOX_SYNTH);
+		float *view = bench->x + row * pixels * 3;
+		for (size_t i = 0; i < pixels * 3; i++)
+			view[i] = philox_uniform(&random, 0.0f, 1.0f);
+	}
+	return 0;
+}
+
+int bench_net_run(struct bench_net *bench, struct team *team, struct ntxent_result *result, net_grad_fn *fn, void *ctx)
+{
+	net_forward(bench->net, team, bench->x, bench->rows, NET_TRAIN, true);
+	ntxent_forward_backward(
+		bench->loss, team, net_output(bench->net), bench->rows, BENCH_TEMPERATURE, bench->dz, result);
+	return net_backward(bench->net, team, bench->dz, fn, ctx);
+}
+
+int bench_announce_nothing(void *ctx, size_t param_index)
+{
+	(void)ctx;
+	(void)param_index;
+	return 0;
+}
+
+const char *bench_precision_name(enum precision precision)
+{
+	return precision == PRECISION_BF16 ? "bf16" : "fp32";
+}
+
+const char *bench_conv_name(enum conv_choice conv)
+{
+	static const char *const names[] = {"auto", "direct", "winograd"};
+	return names[conv];
+}
+
+uint64_t bench_flops_per_view(const struct net *net)
+{
+	uint64_t flops = 0;
+	for (size_t i = 0; i < net_layer_count(net); i++) {
+		struct net_layer layer = net_layer(net, i);
+		for (int pass = NET_FORWARD; pass <= NET_WEIGHT_GRADIENT; pass++)
+			flops += layer.path[pass] ? layer.flops : 0;
+	}
+	return flops;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+double bench_median(double *values, size_t count)
+{
+	qsort(values, count, sizeof *values, compare_doubles);
+	return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
