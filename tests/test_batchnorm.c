@@ -174,12 +174,23 @@ static void check_backward(enum cpu_isa isa, size_t pixels, size_t tile)
 	helper_net_fill(dz, PIXELS * CHANNELS, 6, -1.0f, 1.5f);
 	batchnorm_clear(&f.workspace, 0, CHANNELS);
 	for (size_t p = 0; p < pixels; p += tile) {
-		f.workspace.kernels->grad_moments(f.lanes, f.lanes + CHANNELS, dz + p * CHANNELS, f.y + p * CHANNELS,
-			f.bn.mean, pixels - p < tile ? pixels - p : tile, CHANNELS);
+		struct finish_job job = {
+			.g = dz + p * CHANNELS,
+			.dx = {dy, ELEMENT_FP32},
+			.y = {f.y + p * CHANNELS, ELEMENT_FP32},
+			.mean = f.bn.mean,
+			.s1 = f.lanes,
+			.s2 = f.lanes + CHANNELS,
+			.pixels = pixels - p < tile ? pixels - p : tile,
+			.channels = CHANNELS,
+		};
+		f.workspace.kernels->passes->finish(&job);
 		batchnorm_add_sums(&f.workspace, 0, f.lanes, 2, CHANNELS);
 	}
 	batchnorm_close_backward(&f.bn, &f.workspace, 1, 1, (double)pixels);
-	f.workspace.kernels->bn_backward(dy, CHANNELS, dz, f.y, CHANNELS, batchnorm_backward(&f.bn), pixels, CHANNELS);
+	f.workspace.kernels->passes->bn_backward((struct tensor){dy, ELEMENT_FP32}, CHANNELS,
+		(struct tensor){dz, ELEMENT_FP32}, (struct tensor){f.y, ELEMENT_FP32}, CHANNELS,
+		batchnorm_backward(&f.bn), pixels, CHANNELS);
 	for (size_t c = 0; c < CHANNELS; c++) {
 		double mean, variance, sum = 0.0, cross = 0.0, n = (double)pixels, size = sqrt(n);
 		reference(f.y, pixels, c, &mean, &variance);
