@@ -21,7 +21,7 @@
 enum {
 	PRIVATE_CHANNELS = 128, /* most for a dU of one's own */
 	BLOCK = 64,		/* side of a block of dU */
-	CHUNK_TILES = 256,	/* of F(4x4) in a chunk; their V and Z fit the L3 cache */
+	CHUNK_TILES = 128,	/* of F(4x4) in a chunk; their V and Z fit the L3 cache */
 	TRANSFORM_ROWS = 4,	/* rows that one transforming task takes at least */
 };
 

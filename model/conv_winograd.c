@@ -22,7 +22,7 @@ static unsigned tiles_wanted(unsigned m, unsigned in_c)
 {
 	if (m == 2)
 		return 96;
-	return in_c <= 128 ? 24 : in_c <= 256 ? 32 : 64;
+	return in_c <= 128 ? 24 : 32;
 }
 
 static unsigned points_of(unsigned m)

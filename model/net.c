@@ -48,9 +48,10 @@ static int alloc_tables(struct net *net, struct arena *arena, struct error *err)
 	net->values = arena_alloc(arena, "plan", NET_STEPS_MAX, sizeof(struct value), 0, err);
 	net->steps = arena_alloc(arena, "plan", NET_STEPS_MAX, sizeof(struct step), 0, err);
 	net->blocks = arena_alloc(arena, "plan", NET_BLOCKS_MAX, sizeof(struct block), 0, err);
+	net->operations = arena_alloc(arena, "plan", NET_OPERATIONS_MAX, sizeof(struct operation), 0, err);
 	net->backward_order = arena_alloc(arena, "plan", NET_PARAMS_MAX, sizeof(uint32_t), 0, err);
 	bool ok = net->params != NULL && net->buffers != NULL && net->bns != NULL && net->values != NULL &&
-		  net->steps != NULL && net->blocks != NULL && net->backward_order != NULL;
+		  net->steps != NULL && net->blocks != NULL && net->operations != NULL && net->backward_order != NULL;
 	return ok ? 0 : ERROR_MEMORY;
 }
 
@@ -128,11 +129,28 @@ static void trace_step(const struct net *net, const struct step *step, uint64_t 
 	trace_end(kinds[step->kind][0], name, start_ns);
 }
 
+/* Makes the output of a step; returns the number of tasks with moments of a convolution's. */
+static size_t forward_step(struct net *net, const struct step *step)
+{
+	if (step->kind == STEP_CONV)
+		return conv_forward(&step->conv, &net->workspace, source_of(step->in), net->params[step->weight].value,
+			step->out->data, net->rows);
+	pool_step_forward(step, &net->workspace, net->rows);
+	return 0;
+}
+
+static void trace_forward(const struct net *net, const struct step *step, uint64_t start_ns)
+{
+	if (step->kind == STEP_CONV)
+		trace_end("forward convolution", net->params[step->weight].name, start_ns);
+	else
+		trace_step(net, step, start_ns);
+}
+
 void net_forward(struct net *net, struct team *team, const float *x, uint32_t rows, enum net_mode mode, bool with_head)
 {
-	struct workspace *workspace = &net->workspace;
 	size_t steps = with_head ? net->step_count : net->encoder_steps;
-	workspace->team = team;
+	net->workspace.team = team;
 	net->rows = rows;
 	net->values[0].data.data = (void *)(uintptr_t)x; /* only ever read */
 	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
@@ -140,17 +158,21 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 	for (size_t i = 0; i < steps; i++) {
 		const struct step *step = &net->steps[i];
 		uint64_t traced_ns = trace_begin();
-		if (step->kind != STEP_CONV) {
-			pool_step_forward(step, workspace, rows);
-			trace_step(net, step, traced_ns);
-			continue;
-		}
-		size_t tasks = conv_forward(&step->conv, workspace, source_of(step->in),
-			net->params[step->weight].value, step->out->data, rows);
-		if (mode == NET_TRAIN)
-			batchnorm_close(step->out->bn, workspace, tasks);
-		trace_end("forward convolution", net->params[step->weight].name, traced_ns);
+		step->out->data.data = step->out->forward_data;
+		size_t tasks = forward_step(net, step);
+		if (mode == NET_TRAIN && step->kind == STEP_CONV)
+			batchnorm_close(step->out->bn, &net->workspace, tasks);
+		trace_forward(net, step, traced_ns);
 	}
+}
+
+/* Makes a dropped value again. Its BN is closed: the same numbers come out. */
+static void make_again(struct net *net, const struct operation *operation)
+{
+	uint64_t traced_ns = trace_begin();
+	operation->step->out->data.data = operation->data;
+	forward_step(net, operation->step);
+	trace_forward(net, operation->step, traced_ns);
 }
 
 /* Closes the BNs behind a value whose gradient is finished. */
@@ -214,8 +236,12 @@ int net_backward(struct net *net, struct team *team, const float *dz, net_grad_f
 	net->workspace.team = team;
 	if (net->output == net->features)
 		memcpy(net->features->grad.data, dz, (size_t)net->rows * net->features->channels * sizeof(float));
-	for (size_t i = net->step_count; i-- > 0;) {
-		const struct step *step = &net->steps[i];
+	for (size_t i = 0; i < net->operation_count; i++) {
+		const struct step *step = net->operations[i].step;
+		if (net->operations[i].again) {
+			make_again(net, &net->operations[i]);
+			continue;
+		}
 		step_backward(net, step, dz);
 		for (unsigned k = 0; fn != NULL && k < step->announced; k++) {
 			int stop = fn(ctx, *order++);
@@ -302,7 +328,8 @@ const uint32_t *net_backward_order(const struct net *net)
 const float *net_block_output(
 	const struct net *net, size_t index, const char **name, unsigned *height, unsigned *width, unsigned *channels)
 {
-	if (index >= net->block_count || !net->config.training || net->config.precision != PRECISION_FP32)
+	if (index >= net->block_count || !net->config.training || net->config.recompute != NET_KEEP_ALL ||
+		net->config.precision != PRECISION_FP32)
 		return NULL;
 	const struct block *block = &net->blocks[index];
 	*name = block->name;

@@ -31,6 +31,13 @@ enum precision { PRECISION_FP32, PRECISION_BF16 };
 /* How 3x3 stride-1 convolutions are computed; AUTO: Winograd where it is the faster. */
 enum conv_choice { CONV_CHOICE_AUTO, CONV_CHOICE_DIRECT, CONV_CHOICE_WINOGRAD };
 
+/* Training: whether activations that are cheap to make again are kept for backward. The results are the same. */
+enum net_recompute {
+	NET_RECOMPUTE_AUTO, /* they are where all tensors fit 512 MiB */
+	NET_KEEP_ALL,	    /* all stay until backward is done, and can be looked at */
+	NET_RECOMPUTE,
+};
+
 struct net_config {
 	unsigned depth;	    /* 18, 34, 50, 101 or 152 */
 	float width;	    /* channels are max(8, round(base * width)) */
@@ -44,6 +51,7 @@ struct net_config {
 	bool reference; /* instead of isa's: the scalar kernels, direct and fp32, that the others are tested against */
 	enum precision precision;
 	enum conv_choice conv;
+	enum net_recompute recompute;
 };
 
 enum param_kind { PARAM_CONV, PARAM_DENSE, PARAM_GAMMA, PARAM_BETA, PARAM_BIAS };
@@ -110,7 +118,7 @@ int net_backward(struct net *net, struct team *team, const float *dz, net_grad_f
 const uint32_t *net_backward_order(const struct net *net);
 
 /* For tests: outputs of the stem and of each residual block after NET_TRAIN or NET_EVAL: [rows][h][w][c]. NULL past the
- * last, and in a net not made for training, which keeps none, or kept in bf16. name "stem", then like "layer1.0". */
+ * last, and unless the net is for training in fp32 with NET_KEEP_ALL. name "stem", then like "layer1.0". */
 const float *net_block_output(
 	const struct net *net, size_t index, const char **name, unsigned *height, unsigned *width, unsigned *channels);
 

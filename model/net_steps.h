@@ -3,6 +3,8 @@
  * Inside a net: values (tensors over the batch) and the steps that make them, in order. resnet.c builds the list,
  * net_memory.c gives values their memory by lifetime, net.c runs it forwards and backwards.
  *
+ * Between forward and backward only convolutions' outputs are kept; the rest is made again (net_memory.c).
+ *
  * A convolution's output is kept before its BN. Whoever reads it applies BN (and ReLU) on the way: such a value has
  * `bn`.
  */
@@ -26,6 +28,7 @@ struct value {
 	struct batchnorm *bn;  /* of a convolution's output */
 	struct step *producer; /* NULL: the images */
 	struct tensor data;    /* [rows][height][width][channels] */
+	void *forward_data;    /* where data lies in forward; made again in backward, it may lie elsewhere */
 	struct tensor grad;    /* of what readers see; of bn(data) or of the join's sum once its ReLU is undone.
 				* data NULL: none */
 };
@@ -40,6 +43,13 @@ struct step {
 	unsigned announced; /* parameters whose gradients this step's backward completes */
 };
 
+/* What backward does next: makes a step's output again, at `data`, or runs its backward. */
+struct operation {
+	struct step *step;
+	bool again;
+	void *data;
+};
+
 /* torchvision's names for the outputs that net_block_output() shows. */
 struct block {
 	char name[32];
@@ -50,6 +60,7 @@ enum {
 	NET_PARAMS_MAX = 512, /* ResNet-152 with the deepest head has 475 */
 	NET_STEPS_MAX = 256,
 	NET_BLOCKS_MAX = 64,
+	NET_OPERATIONS_MAX = 3 * NET_STEPS_MAX,
 };
 
 struct net {
@@ -66,6 +77,8 @@ struct net {
 	size_t encoder_steps; /* the rest is the head */
 	struct value *features, *output;
 	uint32_t *backward_order;
+	struct operation *operations; /* [NET_OPERATIONS_MAX], of backward */
+	size_t operation_count;
 
 	uint32_t rows; /* of the last forward */
 };

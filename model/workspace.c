@@ -9,25 +9,21 @@ int workspace_alloc(struct workspace *workspace, struct arena *arena, unsigned t
 		workspace->scratch_bytes = lanes;
 	/* Whole cache lines, plus one against two threads' scratch mapping to the same sets. */
 	workspace->scratch_bytes = (workspace->scratch_bytes + 63) / 64 * 64 + 64;
-	workspace->weights = arena_alloc(arena, "packed weights", workspace->weight_bytes, 1, 0, err);
 	workspace->sums = arena_alloc(arena, "scratch",
 		(size_t)WORKSPACE_TASKS_MAX * WORKSPACE_SUMS * workspace->channels_max, sizeof(double), 0, err);
 	workspace->counts = arena_alloc(arena, "scratch", WORKSPACE_TASKS_MAX, sizeof(double), 0, err);
 	workspace->scratch = arena_alloc(arena, "scratch", threads * workspace->scratch_bytes, 1, 0, err);
-	if (workspace->weights == NULL || workspace->sums == NULL || workspace->counts == NULL ||
-		workspace->scratch == NULL)
+	/* Packed weights are read in forward and data gradients, sums and points in weight gradients: never at once. */
+	size_t partial_bytes = (workspace->partial_floats * sizeof(float) + 63) / 64 * 64;
+	size_t bytes = partial_bytes + workspace->shared_bytes;
+	if (bytes < workspace->weight_bytes)
+		bytes = workspace->weight_bytes;
+	char *operands = arena_alloc(arena, "weights and points", bytes, 1, 0, err);
+	if (operands == NULL || workspace->sums == NULL || workspace->counts == NULL || workspace->scratch == NULL)
 		return ERROR_MEMORY;
-	if (workspace->partial_floats > 0) {
-		workspace->partials =
-			arena_alloc(arena, "weight sums", workspace->partial_floats, sizeof(float), 0, err);
-		if (workspace->partials == NULL)
-			return ERROR_MEMORY;
-	}
-	if (workspace->shared_bytes > 0) {
-		workspace->shared = arena_alloc(arena, "winograd points", workspace->shared_bytes, 1, 0, err);
-		if (workspace->shared == NULL)
-			return ERROR_MEMORY;
-	}
+	workspace->weights = operands;
+	workspace->partials = (float *)operands;
+	workspace->shared = operands + partial_bytes;
 	return 0;
 }
 

@@ -30,7 +30,7 @@ struct workspace {
 	size_t weight_bytes, partial_floats, scratch_bytes, shared_bytes;
 	unsigned channels_max;
 
-	void *weights;	 /* packed panels of the step that runs */
+	void *weights;	 /* packed panels of the step that runs; shares its memory with partials and shared */
 	void *shared;	 /* what all tasks of a weight gradient read */
 	float *partials; /* weight gradients, one per split of the batch */
 	double *sums;	 /* [tasks][WORKSPACE_SUMS][channels_max] */
