@@ -166,6 +166,7 @@ static void check_first_step(struct net *net, FILE *file)
 static void check_isa(enum cpu_isa isa)
 {
 	struct net_config config = {.depth = 18,
+		.recompute = NET_KEEP_ALL,
 		.width = 0.125f,
 		.size = SIZE,
 		.head = NET_HEAD_MLP2,
