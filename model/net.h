@@ -109,9 +109,10 @@ const float *net_output(const struct net *net);
  */
 typedef int net_grad_fn(void *ctx, size_t param_index);
 
-/* Backward of the last NET_TRAIN forward. dz: [rows][output_dim]. Overwrites every param's grad, in the order of
- * net_backward_order(). Reads no parameter's value after it has announced that parameter's gradient (the optimizer may
- * then change it). Returns 0 or what fn returned. */
+/* Backward of the last NET_TRAIN forward, once: it overwrites activations, but for NET_KEEP_ALL. dz:
+ * [rows][output_dim]. Overwrites every param's grad, in the order of net_backward_order(). Reads no parameter's value
+ * after it has announced that parameter's gradient (the optimizer may then change it). Returns 0 or what fn returned.
+ */
 int net_backward(struct net *net, struct team *team, const float *dz, net_grad_fn *fn, void *ctx);
 
 /* Parameter indices in the order that backward completes them; net_param_count() of them. */
