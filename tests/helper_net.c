@@ -4,6 +4,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -26,6 +27,58 @@ void net_fixture_destroy(struct net_fixture *fixture)
 {
 	team_destroy(fixture->team);
 	arena_destroy(fixture->arena);
+}
+
+void net_data_make(struct net_data *data, const struct net *net, const struct net_config *config)
+{
+	data->x_count = (size_t)config->max_rows * config->size * config->size * 3;
+	data->z_count = (size_t)config->max_rows * net_output_dim(net);
+	data->x = malloc(data->x_count * sizeof(float));
+	data->target = malloc(data->z_count * sizeof(float));
+	data->dz = malloc(data->z_count * sizeof(float));
+	assert_non_null(data->x);
+	assert_non_null(data->target);
+	assert_non_null(data->dz);
+	helper_net_fill(data->x, data->x_count, 901, 0.0f, 1.0f);
+	helper_net_fill(data->target, data->z_count, 902, -2.0f, 2.0f);
+}
+
+void net_data_free(struct net_data *data)
+{
+	free(data->x);
+	free(data->target);
+	free(data->dz);
+}
+
+double net_data_loss(struct net_fixture *f, struct net_data *data, uint32_t rows)
+{
+	double loss = 0.0;
+	net_forward(f->net, f->team, data->x, rows, NET_TRAIN, true);
+	const float *z = net_output(f->net);
+	for (size_t i = 0; i < (size_t)rows * net_output_dim(f->net); i++) {
+		double d = (double)z[i] - (double)data->target[i];
+		loss += 0.5 * d * d / rows;
+		data->dz[i] = (float)(d / rows);
+	}
+	return loss;
+}
+
+uint64_t net_digest_floats(uint64_t hash, const float *values, size_t count)
+{
+	const unsigned char *bytes = (const unsigned char *)values;
+	for (size_t i = 0; i < count * sizeof(float); i++)
+		hash = (hash ^ bytes[i]) * 1099511628211u;
+	return hash;
+}
+
+uint64_t net_digest(struct net *net, uint32_t rows)
+{
+	uint64_t hash = net_digest_floats(14695981039346656037u, net_output(net), (size_t)rows * net_output_dim(net));
+	for (size_t i = 0; i < net_param_count(net); i++)
+		hash = net_digest_floats(hash, net_param(net, i)->grad, net_param(net, i)->count);
+	for (size_t i = 0; i < net_buffer_count(net); i++)
+		hash = net_digest_floats(hash, net_buffer(net, i)->value, net_buffer(net, i)->count);
+	return hash;
 }
 
 void helper_net_fill(float *out, size_t count, uint64_t stream, float low, float high)

@@ -20,6 +20,22 @@ struct net_fixture {
 void net_fixture_create(struct net_fixture *fixture, const struct net_config *config, unsigned threads);
 void net_fixture_destroy(struct net_fixture *fixture);
 
+/* Random images, and a target for z: the loss is sum of (z - target)^2 / (2 rows). */
+struct net_data {
+	float *x, *target, *dz;
+	size_t x_count, z_count;
+};
+
+void net_data_make(struct net_data *data, const struct net *net, const struct net_config *config);
+void net_data_free(struct net_data *data);
+
+/* Forward in training; returns the loss and fills dz with its gradient. */
+double net_data_loss(struct net_fixture *f, struct net_data *data, uint32_t rows);
+
+/* FNV-1a over bits: of numbers, from another's hash on; of everything a step leaves behind. */
+uint64_t net_digest_floats(uint64_t hash, const float *values, size_t count);
+uint64_t net_digest(struct net *net, uint32_t rows);
+
 /* Random numbers from a stream of the test's own: uniform in [low, high). */
 void helper_net_fill(float *out, size_t count, uint64_t stream, float low, float high);
 

@@ -132,7 +132,7 @@ exact() {
 
 # The message says which buffers, how much they need, what the limit is, and what helps.
 over_limit() {
-	fails 1 "activations needs [0-9]* MiB beyond the [0-9]* MiB drawn so far, over the limit of 2 MiB" train "$dir/small" --mem 2M &&
+	fails 1 "activations and their gradients needs [0-9]* MiB beyond the [0-9]* MiB drawn so far, over the limit of 2 MiB" train "$dir/small" --mem 2M &&
 		grep -q "lower --batch.*--precision bf16" "$dir/stderr"
 }
 

@@ -54,8 +54,8 @@ struct bench_options {
 			"of activations and products; auto: bf16 where the processor multiplies it"),                  \
 		OPTION_CHOICE(struct bench_options, conv, "conv", "auto|direct|winograd", "auto",                      \
 			"how 3x3 convolutions of stride 1 are computed"),                                              \
-		OPTION_STRING(                                                                                         \
-			struct bench_options, isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2 or avx512"),  \
+		OPTION_STRING(struct bench_options, isa, "isa", "NAME", "auto",                                        \
+			"kernels: auto, portable, avx2, avx512 or avx512bf16"),                                        \
 		OPTION_SIZE(struct bench_options, mem, "mem", "0", 0, UINT64_MAX,                                      \
 			"refuse to start when the plan needs more; 0: no limit")
 

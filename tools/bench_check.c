@@ -116,7 +116,9 @@ static void compare_gradients(struct bench_check *check, struct net *net, struct
 	}
 }
 
-/* Some ten times what was seen over depths 18 to 152, widths and sizes. Winograd's transforms cost a digit. */
+/* In fp32 some ten times what was seen over depths 18 to 152, widths and sizes; Winograd's transforms cost half a
+ * digit. In bf16 every layer rounds to 3 digits, and what that moves through ReLUs and BatchNorms of a few rows grows
+ * with the depth: gradients are up to 0.25 off with sound kernels, 1 and more with broken ones. */
 static void set_bounds(struct bench_check *check, const struct net *net, enum precision precision)
 {
 	bool winograd = false;
@@ -126,8 +128,8 @@ static void set_bounds(struct bench_check *check, const struct net *net, enum pr
 			winograd = winograd || (layer.path[pass] && strstr(layer.path[pass], "winograd"));
 	}
 	bool bf16 = precision == PRECISION_BF16;
-	check->z_most = bf16 ? 8e-2 : winograd ? 1e-3 : 1e-4;
-	check->gradient_most = bf16 ? 8e-2 : winograd ? 1e-2 : 1e-3;
+	check->z_most = bf16 ? 8e-2 : winograd ? 3e-4 : 1e-4;
+	check->gradient_most = bf16 ? 0.7 : winograd ? 3e-3 : 1e-3;
 }
 
 static int compare_nets(const struct net_config *config, struct team *team, struct arena *arena, uint64_t seed,
