@@ -85,9 +85,6 @@ int bench_net_config(const struct bench_options *options, const struct runtime *
 	if (options->views % 2 != 0)
 		return error_set(err, ERROR_USAGE,
 			"--views %" PRIu64 " is odd: every image has two views; give an even number", options->views);
-	bool bf16 = options->precision == PRECISION_BF16;
-	if (options->precision > PRECISION_BF16)
-		bf16 = peak_bf16_available() && runtime->isa == cpu_detect();
 	*config = (struct net_config){
 		.width = (float)options->width,
 		.size = (unsigned)options->size,
@@ -97,8 +94,9 @@ int bench_net_config(const struct bench_options *options, const struct runtime *
 		.max_rows = (uint32_t)options->views,
 		.training = true,
 		.isa = runtime->isa,
-		.precision = bf16 ? PRECISION_BF16 : PRECISION_FP32,
-		.conv = (enum conv_choice)options->conv,
+		.precision = model_precision(options->compute.precision, runtime->isa),
+		.conv = (enum conv_choice)options->compute.conv,
+		.recompute = (enum net_recompute)options->compute.recompute,
 	};
 	if (config->stem == NET_STEM_AUTO)
 		config->stem = config->size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;

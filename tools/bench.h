@@ -9,6 +9,7 @@
 #include "model/loss.h"
 #include "model/net.h"
 #include "model/peak.h"
+#include "tools/model_options.h"
 #include "tools/runtime.h"
 
 struct bench_options {
@@ -20,8 +21,7 @@ struct bench_options {
 	double width;
 	uint64_t size, views, head_dim, seed;
 	unsigned stem, head; /* places in their choices, which are the enums' */
-	unsigned precision;  /* fp32, bf16 or auto */
-	unsigned conv;	     /* enum conv_choice */
+	struct model_options compute;
 	/* one mode's own */
 	uint64_t steps, turns, buffer;
 	bool check;
@@ -49,11 +49,7 @@ struct bench_options {
 		OPTION_CHOICE(struct bench_options, head, "head", "none|linear|mlp2|mlp3", "mlp2", "projection head"), \
 		OPTION_U64(struct bench_options, head_dim, "head-dim", "N", "128", 1, 65535, "columns of z"),          \
 		OPTION_U64(struct bench_options, seed, "seed", "N", "1", 0, UINT64_MAX, "of weights and views"),       \
-		OPTION_GROUP("Kernels"),                                                                               \
-		OPTION_CHOICE(struct bench_options, precision, "precision", "fp32|bf16|auto", "fp32",                  \
-			"of activations and products; auto: bf16 where the processor multiplies it"),                  \
-		OPTION_CHOICE(struct bench_options, conv, "conv", "auto|direct|winograd", "auto",                      \
-			"how 3x3 convolutions of stride 1 are computed"),                                              \
+		OPTION_GROUP("Kernels"), MODEL_OPTIONS(struct bench_options, compute),                                 \
 		OPTION_STRING(struct bench_options, isa, "isa", "NAME", "auto",                                        \
 			"kernels: auto, portable, avx2, avx512 or avx512bf16"),                                        \
 		OPTION_SIZE(struct bench_options, mem, "mem", "0", 0, UINT64_MAX,                                      \

@@ -110,6 +110,7 @@ static int create_model(struct train_job *job, struct error *err)
 		.isa = job->runtime.isa,
 		.precision = (enum precision)o->compute.precision,
 		.conv = (enum conv_choice)o->compute.conv,
+		.recompute = (enum net_recompute)o->compute.recompute,
 	};
 	if (net_parse_model(o->model, &net.depth, err) < 0)
 		return err->code;
