@@ -49,8 +49,7 @@ static void need_scratch(const struct conv_product *product, struct workspace *w
 {
 	size_t lanes = conv_align(3 * (size_t)product->out_c * sizeof(float)), bytes;
 	if (product->path == CONV_WINOGRAD)
-		bytes = conv_max(product->pack_bytes, product->tile_bytes) +
-			conv_winograd_scratch_bytes(product, workspace->kernels);
+		bytes = conv_max(product->pack_bytes, product->tile_bytes) + conv_winograd_scratch_bytes(product);
 	else
 		bytes = product->pack_bytes + product->tile_bytes;
 	workspace->scratch_bytes = conv_max(workspace->scratch_bytes, lanes + bytes);
@@ -75,18 +74,17 @@ static int plan_product(
 {
 	const struct conv_shape *s = &conv->config.shape;
 	struct conv_product *product = data ? &conv->data : &conv->forward;
-	const struct kernels *kernels = workspace->kernels;
 	int code;
 	product->path = choose_path(&conv->config);
 	product->element = multiplied(&conv->config);
 	product->in_c = data ? s->out_c : s->in_c;
 	product->out_c = data ? s->in_c : s->out_c;
 	if (product->path == CONV_WINOGRAD)
-		code = conv_winograd_plan(product, kernels, s->in_h, s->in_w, s->pad, s->out_h, s->out_w, arena, err);
+		code = conv_winograd_plan(product, s, workspace->kernels, arena, err);
 	else if (data)
-		code = conv_direct_plan_data(conv, kernels, arena, err);
+		code = conv_direct_plan_data(conv, arena, err);
 	else
-		code = conv_direct_plan_forward(conv, kernels, arena, err);
+		code = conv_direct_plan_forward(conv, arena, err);
 	if (code < 0)
 		return code;
 	finish_plan(product, workspace, s->kernel * s->kernel);

@@ -40,7 +40,7 @@ static size_t split_run(struct gemm_segment *segments, size_t count, uint32_t of
 
 /* grid: lines of the swept image, each `unit` lines of the output; a band of b needs b * stride + extra packed rows;
  * in, out: numbers of a packed row, and of an output line. */
-void conv_direct_plan_tiling(struct conv_tiling *tiling, unsigned grid, unsigned unit, unsigned stride, unsigned extra,
+static void plan_tiling(struct conv_tiling *tiling, unsigned grid, unsigned unit, unsigned stride, unsigned extra,
 	size_t in, size_t out, unsigned pixels)
 {
 	struct conv_window *window = &tiling->window;
@@ -75,13 +75,12 @@ static int alloc_phase(
 	return ok ? 0 : ERROR_MEMORY;
 }
 
-int conv_direct_plan_forward(struct conv *conv, const struct kernels *kernels, struct arena *arena, struct error *err)
+int conv_direct_plan_forward(struct conv *conv, struct arena *arena, struct error *err)
 {
 	const struct conv_shape *s = &conv->config.shape;
 	struct conv_product *product = &conv->forward;
 	struct conv_tiling *tiling = &product->tiling;
 	const unsigned unit = conv_unit(product->element);
-	(void)kernels;
 	product->direct.in_place =
 		!conv->config.lazy && s->kernel == 1 && s->pad == 0 && conv->config.in == product->element;
 	product->direct.phases_side = 1;
@@ -95,8 +94,8 @@ int conv_direct_plan_forward(struct conv *conv, const struct kernels *kernels, s
 		.border = s->pad,
 		.element = product->element};
 	unsigned extra = product->direct.in_place || s->kernel < s->stride ? 0 : s->kernel - s->stride;
-	conv_direct_plan_tiling(tiling, s->out_h, 1, s->stride, extra, (size_t)pack_w * s->in_c,
-		(size_t)s->out_w * s->out_c, s->out_h * s->out_w);
+	plan_tiling(tiling, s->out_h, 1, s->stride, extra, (size_t)pack_w * s->in_c, (size_t)s->out_w * s->out_c,
+		s->out_h * s->out_w);
 	if (product->direct.in_place && tiling->bands == 1)
 		tiling->window.pack_h = s->in_h; /* the distance of whole images */
 
@@ -163,14 +162,13 @@ static int plan_phase(struct conv *conv, struct conv_phase *phase, struct arena 
 	return 0;
 }
 
-int conv_direct_plan_data(struct conv *conv, const struct kernels *kernels, struct arena *arena, struct error *err)
+int conv_direct_plan_data(struct conv *conv, struct arena *arena, struct error *err)
 {
 	const struct conv_shape *s = &conv->config.shape;
 	struct conv_product *product = &conv->data;
 	struct conv_tiling *tiling = &product->tiling;
 	int low = 0, high = 0, stride = (int)s->stride;
 	bool first = true;
-	(void)kernels;
 	if (stride < 1)
 		return error_set(err, ERROR_USAGE, "a convolution needs a stride of at least 1");
 	for (int residue = 0; residue < stride; residue++) {
@@ -192,7 +190,7 @@ int conv_direct_plan_data(struct conv *conv, const struct kernels *kernels, stru
 		.pack_c = s->out_c,
 		.border = (unsigned)-low,
 		.element = product->element};
-	conv_direct_plan_tiling(tiling, grid, s->stride, 1, extra, (size_t)tiling->window.pack_w * s->out_c,
+	plan_tiling(tiling, grid, s->stride, 1, extra, (size_t)tiling->window.pack_w * s->out_c,
 		(size_t)s->in_w * s->in_c, s->in_h * s->in_w);
 	product->direct.phases =
 		arena_alloc(arena, "plan", (size_t)s->stride * s->stride, sizeof(struct conv_phase), 0, err);
@@ -294,7 +292,8 @@ void conv_direct_pack_data(const struct conv *conv, struct workspace *workspace,
 
 /* -------------------------------------------------------------------------------------------------------- product */
 
-void conv_direct_product(const struct kernels *kernels, struct gemm_job *job, const struct conv_phase *phase,
+/* out (+)= products of a packed matrix with a tile, panel by panel. */
+static void multiply(const struct kernels *kernels, struct gemm_job *job, const struct conv_phase *phase,
 	const void *packed, unsigned cols)
 {
 	float *c = job->c;
@@ -348,6 +347,6 @@ void conv_direct_tile(const struct conv_product *product, const struct workspace
 			.c_offset = phase->c_offset,
 			.rows = (size_t)place.images * lines * columns,
 		};
-		conv_direct_product(kernels, &job, phase, weights, product->out_c);
+		multiply(kernels, &job, phase, weights, product->out_c);
 	}
 }

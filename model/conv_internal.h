@@ -39,30 +39,33 @@ void conv_pack(const struct kernels *kernels, const struct conv_window *window, 
 	void *pack, struct conv_place place);
 
 /* conv_direct.c */
-int conv_direct_plan_forward(struct conv *conv, const struct kernels *kernels, struct arena *arena, struct error *err);
-int conv_direct_plan_data(struct conv *conv, const struct kernels *kernels, struct arena *arena, struct error *err);
-void conv_direct_plan_tiling(struct conv_tiling *tiling, unsigned grid, unsigned unit, unsigned stride, unsigned extra,
-	size_t in, size_t out, unsigned pixels);
+int conv_direct_plan_forward(struct conv *conv, struct arena *arena, struct error *err);
+int conv_direct_plan_data(struct conv *conv, struct arena *arena, struct error *err);
 size_t conv_direct_weight_bytes(const struct conv_product *product, const struct kernels *kernels, unsigned taps);
-/* Packs weights [out_c][taps][in_c] for the product, forward or (flipped) data gradient; one task of each, in all the
- * returned number. */
+/* Pack weights [out_c][taps][in_c] for the product. */
 void conv_direct_pack_forward(const struct conv *conv, struct workspace *workspace, const float *weights);
 void conv_direct_pack_data(const struct conv *conv, struct workspace *workspace, const float *weights);
 /* The tile's output, [pixels][out_c], from its packed operand (or the operand itself, in place). */
 void conv_direct_tile(const struct conv_product *product, const struct workspace *workspace, const void *a, float *out,
 	struct conv_place place);
-/* out (+)= products of a packed matrix of `depth` units with a tile, panel by panel. */
-void conv_direct_product(const struct kernels *kernels, struct gemm_job *job, const struct conv_phase *phase,
-	const void *packed, unsigned cols);
 
 /* conv_winograd.c */
-int conv_winograd_plan(struct conv_product *product, const struct kernels *kernels, unsigned in_h, unsigned in_w,
-	unsigned pad, unsigned out_h, unsigned out_w, struct arena *arena, struct error *err);
+static inline unsigned conv_winograd_points(const struct conv_winograd *winograd)
+{
+	return (winograd->m + 2) * (winograd->m + 2);
+}
+
+/* Cuts an output of lines x width x channels into tiles of about `wanted` of Winograd's, and lays out the packed
+ * operand, of the output's size with a border of `pad`. */
+void conv_winograd_plan_tiling(struct conv_winograd *winograd, struct conv_tiling *tiling, enum element element,
+	unsigned in_c, unsigned pad, unsigned wanted);
+int conv_winograd_plan(struct conv_product *product, const struct conv_shape *shape, const struct kernels *kernels,
+	struct arena *arena, struct error *err);
 int conv_winograd_plan_tiles(struct conv_winograd *winograd, const struct conv_tiling *tiling, enum element element,
 	struct arena *arena, struct error *err);
 size_t conv_winograd_tiles(const struct conv_winograd *winograd, const struct conv_place *place);
 size_t conv_winograd_weight_bytes(const struct conv_product *product, const struct kernels *kernels);
-size_t conv_winograd_scratch_bytes(const struct conv_product *product, const struct kernels *kernels);
+size_t conv_winograd_scratch_bytes(const struct conv_product *product);
 void conv_winograd_pack(
 	const struct conv_product *product, struct workspace *workspace, const float *weights, bool flipped);
 void conv_winograd_tile(const struct conv_product *product, const struct workspace *workspace, const float *pack,

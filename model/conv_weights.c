@@ -63,8 +63,10 @@ int conv_weights_plan(struct conv *conv, struct workspace *workspace, struct are
 	while (weights->splits > 4 && weights->splits * count > partials)
 		weights->splits /= 2;
 	weights->group_width = (unsigned)padded;
-	if (count > columns_from && padded > 64)
-		weights->group_width = 64;
+	/* Each group packs the source again: as few as still make some 16 tasks with 4 splits. */
+	unsigned group = count > 8 * columns_from ? 128 : 256;
+	if (count > columns_from && padded > group)
+		weights->group_width = group;
 	int code = weights->path == CONV_WINOGRAD ? conv_weights_winograd_plan(conv, workspace, arena, err)
 						  : plan_direct(conv, workspace, arena, err);
 	workspace->partial_floats = conv_max(workspace->partial_floats, weights->splits * count);

@@ -25,11 +25,6 @@ enum {
 	TRANSFORM_ROWS = 4,	/* rows that one transforming task takes at least */
 };
 
-static unsigned points_of(unsigned m)
-{
-	return (m + 2) * (m + 2);
-}
-
 /* ----------------------------------------------------------------------------------------------------------- plan */
 
 static unsigned tiles_wanted(unsigned m, unsigned channels)
@@ -48,7 +43,7 @@ static struct private_sizes private_sizes(const struct conv *conv, const struct 
 {
 	const struct conv_weights *weights = &conv->weights;
 	const struct conv_shape *s = &conv->config.shape;
-	const unsigned points = points_of(weights->winograd.m);
+	const unsigned points = conv_winograd_points(&weights->winograd);
 	const size_t bytes = element_bytes(weights->element);
 	const struct conv_window *gradient = &weights->gradient;
 	size_t dy = (size_t)weights->tiling.images * gradient->pack_h * gradient->pack_w * gradient->pack_c;
@@ -91,7 +86,7 @@ static struct chunk_layout chunk_layout(const struct conv *conv, uint32_t rows)
 	if (rows % step != 0)
 		layout.places += chunk_places(weights, rows % step);
 	layout.point_stride = layout.places * BLOCK + 64 / element_bytes(weights->element);
-	layout.block_stride = points_of(weights->winograd.m) * layout.point_stride;
+	layout.block_stride = conv_winograd_points(&weights->winograd) * layout.point_stride;
 	layout.z = (conv->config.shape.in_c + BLOCK - 1) / BLOCK * layout.block_stride;
 	return layout;
 }
@@ -100,7 +95,7 @@ static size_t plan_chunk(struct conv *conv, struct workspace *workspace, struct 
 {
 	const struct conv_shape *s = &conv->config.shape;
 	struct conv_weights *weights = &conv->weights;
-	const unsigned m = weights->winograd.m, points = points_of(m);
+	const unsigned m = weights->winograd.m, points = conv_winograd_points(&weights->winograd);
 	const size_t image_tiles = (size_t)weights->winograd.tiles_w * ((s->out_h + m - 1) / m);
 	const size_t wanted = m == 2 ? 4 * CHUNK_TILES : CHUNK_TILES;
 	weights->chunk = (uint32_t)(wanted / image_tiles > 0 ? wanted / image_tiles : 1);
@@ -122,24 +117,9 @@ int conv_weights_winograd_plan(struct conv *conv, struct workspace *workspace, s
 	struct conv_tiling *tiling = &weights->tiling;
 	const unsigned channels = s->in_c > s->out_c ? s->in_c : s->out_c;
 	const unsigned m = weights->element == ELEMENT_BF16 ? 2 : 4;
-	const unsigned tiles_h = (s->out_h + m - 1) / m, tiles_w = (s->out_w + m - 1) / m;
-	const unsigned wanted = tiles_wanted(m, channels);
-	winograd->m = m;
-	winograd->tiles_w = tiles_w;
-	*tiling = (struct conv_tiling){.lines = s->out_h, .width = s->out_w, .channels = s->out_c, .images = 1};
-	unsigned band = tiles_h;
-	if (tiles_h * tiles_w > wanted) {
-		band = wanted / tiles_w > 0 ? wanted / tiles_w : 1;
-		tiling->bands = (tiles_h + band - 1) / band;
-		band = (tiles_h + tiling->bands - 1) / tiling->bands;
-	} else {
-		tiling->images = wanted / (tiles_h * tiles_w);
-	}
-	tiling->bands = (tiles_h + band - 1) / band;
-	tiling->band = tiling->bands > 1 ? band * m : s->out_h;
-	tiling->window =
-		(struct conv_window){s->in_h, s->in_w, s->in_c, .pack_h = band * m + 2, .pack_w = tiles_w * m + 2,
-			.pack_c = s->in_c, .border = s->pad, .step = band * m, .element = ELEMENT_FP32};
+	*tiling = (struct conv_tiling){.lines = s->out_h, .width = s->out_w, .channels = s->out_c};
+	conv_winograd_plan_tiling(winograd, tiling, weights->element, s->in_c, s->pad, tiles_wanted(m, channels));
+	const unsigned tiles_w = winograd->tiles_w, band = (tiling->band + m - 1) / m;
 	weights->gradient = (struct conv_window){s->out_h, s->out_w, s->out_c, .pack_h = band * m,
 		.pack_w = tiles_w * m, .pack_c = (unsigned)kernels_padded(workspace->kernels, s->out_c),
 		.step = band * m, .element = ELEMENT_FP32};
@@ -241,7 +221,7 @@ static void add_block(
 		.pixels = (tiles + unit - 1) / unit,
 		.rows = s->in_c,
 		.add = add};
-	for (unsigned p = 0; p < points_of(weights->winograd.m); p++) {
+	for (unsigned p = 0; p < conv_winograd_points(&weights->winograd); p++) {
 		job.a = element_at(v, element, p * weights->winograd.v_stride);
 		for (unsigned col = 0; col < padded; col += job.width) {
 			job.width = kernels_panel(kernels, (unsigned)padded - col);
@@ -350,7 +330,7 @@ static void chunk_block_task(void *ctx, size_t task, unsigned thread)
 		.b_stride = BLOCK,
 		.pixels = layout.places / unit,
 		.rows = rows};
-	for (unsigned p = 0; p < points_of(weights->winograd.m); p++) {
+	for (unsigned p = 0; p < conv_winograd_points(&weights->winograd); p++) {
 		size_t at = p * layout.point_stride;
 		job.a = element_at(sweep->workspace->shared, element, in_block * layout.block_stride + at);
 		for (unsigned col = 0; col < columns; col += job.width) {

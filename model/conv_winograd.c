@@ -25,9 +25,33 @@ static unsigned tiles_wanted(unsigned m, unsigned in_c)
 	return in_c <= 128 ? 24 : 32;
 }
 
-static unsigned points_of(unsigned m)
+void conv_winograd_plan_tiling(struct conv_winograd *winograd, struct conv_tiling *tiling, enum element element,
+	unsigned in_c, unsigned pad, unsigned wanted)
 {
-	return (m + 2) * (m + 2);
+	const unsigned m = element == ELEMENT_BF16 ? 2 : 4;
+	const unsigned tiles_h = (tiling->lines + m - 1) / m, tiles_w = (tiling->width + m - 1) / m;
+	unsigned band = tiles_h; /* lines of tiles */
+	winograd->m = m;
+	winograd->tiles_w = tiles_w;
+	tiling->images = 1;
+	if (tiles_h * tiles_w > wanted) {
+		band = wanted / tiles_w > 0 ? wanted / tiles_w : 1;
+		tiling->bands = (tiles_h + band - 1) / band;
+		band = (tiles_h + tiling->bands - 1) / tiling->bands;
+	} else {
+		tiling->images = wanted / (tiles_h * tiles_w);
+	}
+	tiling->bands = (tiles_h + band - 1) / band;
+	tiling->band = tiling->bands > 1 ? band * m : tiling->lines;
+	tiling->window = (struct conv_window){.height = tiling->lines,
+		.width = tiling->width,
+		.channels = in_c,
+		.pack_h = band * m + 2 * pad,
+		.pack_w = tiles_w * m + 2 * pad,
+		.pack_c = in_c,
+		.border = pad,
+		.step = band * m,
+		.element = ELEMENT_FP32}; /* points are rounded once, when they are made */
 }
 
 int conv_winograd_plan_tiles(struct conv_winograd *winograd, const struct conv_tiling *tiling, enum element element,
@@ -70,40 +94,19 @@ static struct winograd_tile *plan_outputs(
 	return out;
 }
 
-int conv_winograd_plan(struct conv_product *product, const struct kernels *kernels, unsigned in_h, unsigned in_w,
-	unsigned pad, unsigned out_h, unsigned out_w, struct arena *arena, struct error *err)
+int conv_winograd_plan(struct conv_product *product, const struct conv_shape *shape, const struct kernels *kernels,
+	struct arena *arena, struct error *err)
 {
 	struct conv_winograd *winograd = &product->winograd;
 	struct conv_tiling *tiling = &product->tiling;
 	const unsigned m = product->element == ELEMENT_BF16 ? 2 : 4;
-	const unsigned tiles_h = (out_h + m - 1) / m, tiles_w = (out_w + m - 1) / m;
-	const unsigned wanted = tiles_wanted(m, product->in_c);
-	winograd->m = m;
-	winograd->tiles_w = tiles_w;
-	*tiling = (struct conv_tiling){.lines = out_h, .width = out_w, .channels = product->out_c, .images = 1};
-	unsigned band = tiles_h; /* lines of tiles */
-	if (tiles_h * tiles_w > wanted) {
-		band = wanted / tiles_w > 0 ? wanted / tiles_w : 1;
-		tiling->bands = (tiles_h + band - 1) / band;
-		band = (tiles_h + tiling->bands - 1) / tiling->bands;
-	} else {
-		tiling->images = wanted / (tiles_h * tiles_w);
-	}
-	tiling->bands = (tiles_h + band - 1) / band;
-	tiling->band = tiling->bands > 1 ? band * m : out_h;
-	tiling->window = (struct conv_window){.height = in_h,
-		.width = in_w,
-		.channels = product->in_c,
-		.pack_h = band * m + 2,
-		.pack_w = tiles_w * m + 2,
-		.pack_c = product->in_c,
-		.border = pad,
-		.step = band * m,
-		.element = ELEMENT_FP32};
+	*tiling = (struct conv_tiling){.lines = shape->out_h, .width = shape->out_w, .channels = product->out_c};
+	conv_winograd_plan_tiling(
+		winograd, tiling, product->element, product->in_c, shape->pad, tiles_wanted(m, product->in_c));
 	int code = conv_winograd_plan_tiles(winograd, tiling, product->element, arena, err);
 	if (code < 0)
 		return code;
-	unsigned last = out_h - (tiling->bands - 1) * tiling->band;
+	unsigned last = tiling->lines - (tiling->bands - 1) * tiling->band;
 	winograd->tile = plan_outputs(product, tiling->band, arena, err);
 	winograd->tile_last = last == tiling->band ? winograd->tile : plan_outputs(product, last, arena, err);
 	winograd->m_stride = winograd->tiles * kernels->panels[0] + 16;
@@ -125,22 +128,21 @@ size_t conv_winograd_tiles(const struct conv_winograd *winograd, const struct co
 static size_t v_bytes(const struct conv_product *product)
 {
 	const struct conv_winograd *winograd = &product->winograd;
-	return conv_align(points_of(winograd->m) * winograd->v_stride * element_bytes(product->element));
+	return conv_align(conv_winograd_points(winograd) * winograd->v_stride * element_bytes(product->element));
 }
 
-size_t conv_winograd_scratch_bytes(const struct conv_product *product, const struct kernels *kernels)
+size_t conv_winograd_scratch_bytes(const struct conv_product *product)
 {
 	const struct conv_winograd *winograd = &product->winograd;
-	(void)kernels;
-	return v_bytes(product) + conv_align(points_of(winograd->m) * winograd->m_stride * sizeof(float));
+	return v_bytes(product) + conv_align(conv_winograd_points(winograd) * winograd->m_stride * sizeof(float));
 }
 
 /* -------------------------------------------------------------------------------------------------------- weights */
 
 size_t conv_winograd_weight_bytes(const struct conv_product *product, const struct kernels *kernels)
 {
-	return points_of(product->winograd.m) * (size_t)product->in_c * kernels_padded(kernels, product->out_c) *
-	       element_bytes(product->element);
+	return conv_winograd_points(&product->winograd) * (size_t)product->in_c *
+	       kernels_padded(kernels, product->out_c) * element_bytes(product->element);
 }
 
 enum {
@@ -193,7 +195,8 @@ static void pack_task(void *ctx, size_t task, unsigned thread)
 	(void)thread;
 	for (unsigned col = 0; col < product->out_c; col += width) {
 		width = kernels_panel(kernels, product->out_c - col);
-		size_t panel = points_of(m) * (size_t)product->in_c * col, point_stride = (size_t)product->in_c * width;
+		size_t panel = conv_winograd_points(&product->winograd) * (size_t)product->in_c * col,
+		       point_stride = (size_t)product->in_c * width;
 		for (unsigned c = 0; c < width; c += lanes) {
 			gather(pack, w, lanes, col + c, first, end);
 			for (unsigned k = first; k < end; k += unit) {
@@ -231,7 +234,7 @@ void conv_winograd_tile(const struct conv_product *product, const struct workspa
 	const struct conv_tiling *tiling = &product->tiling;
 	const struct kernels *kernels = workspace->kernels;
 	const enum element element = product->element;
-	const unsigned points = points_of(winograd->m);
+	const unsigned points = conv_winograd_points(winograd);
 	const size_t tiles = conv_winograd_tiles(winograd, &place);
 	struct tensor v = {scratch, element};
 	float *products = (float *)((char *)scratch + v_bytes(product));

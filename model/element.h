@@ -22,7 +22,7 @@ static inline size_t element_bytes(enum element element)
 /* The address of element number `index`. */
 static inline void *element_at(const void *data, enum element element, size_t index)
 {
-	return (char *)(uintptr_t)data + index * element_bytes(element);
+	return (char *)data + index * element_bytes(element);
 }
 
 static inline float bf16_to_float(bf16 x)

@@ -152,7 +152,7 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 	size_t steps = with_head ? net->step_count : net->encoder_steps;
 	net->workspace.team = team;
 	net->rows = rows;
-	net->values[0].data.data = (void *)(uintptr_t)x; /* only ever read */
+	net->values[0].data.data = (void *)x; /* only ever read */
 	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
 		batchnorm_use_running(&net->bns[i]);
 	for (size_t i = 0; i < steps; i++) {
