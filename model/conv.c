@@ -175,25 +175,24 @@ struct sweep {
 	void *ctx;
 };
 
-static void sweep_tile(const struct sweep *sweep, size_t task, struct conv_place place, char *scratch)
+static void sweep_tile(const struct sweep *sweep, size_t task, struct conv_place place, void *scratch)
 {
 	const struct conv_product *product = sweep->product;
 	const struct conv_tiling *tiling = &product->tiling;
 	const struct conv_window *window = &tiling->window;
-	float *lanes = (float *)scratch;
-	scratch += conv_align(3 * (size_t)product->out_c * sizeof(float));
-	float *out = (float *)scratch;
+	float *lanes = scratch;
+	float *out = conv_after(scratch, conv_align(3 * (size_t)product->out_c * sizeof(float)));
 	if (product->path == CONV_WINOGRAD) {
 		/* The output takes the place of the packed operand, which by then is transformed. */
-		conv_pack(sweep->workspace->kernels, window, &sweep->operand, scratch, place);
+		conv_pack(sweep->workspace->kernels, window, &sweep->operand, out, place);
 		conv_winograd_tile(product, sweep->workspace, out, out,
-			scratch + conv_max(product->pack_bytes, product->tile_bytes), place);
+			conv_after(out, conv_max(product->pack_bytes, product->tile_bytes)), place);
 	} else if (product->direct.in_place) {
 		size_t pixel = ((size_t)place.row * window->height + place.band * window->step) * window->width;
 		const void *a = tensor_at(sweep->operand.x, pixel * window->channels).data;
 		conv_direct_tile(product, sweep->workspace, a, out, place);
 	} else {
-		char *pack = scratch + product->tile_bytes;
+		void *pack = conv_after(out, product->tile_bytes);
 		conv_pack(sweep->workspace->kernels, window, &sweep->operand, pack, place);
 		conv_direct_tile(product, sweep->workspace, pack, out, place);
 	}
@@ -206,7 +205,7 @@ static void sweep_task(void *ctx, size_t task, unsigned thread)
 	const struct sweep *sweep = ctx;
 	const struct conv_tiling *tiling = &sweep->product->tiling;
 	struct workspace_rows rows = workspace_task(&sweep->split, task);
-	char *scratch = workspace_scratch(sweep->workspace, thread);
+	void *scratch = workspace_scratch(sweep->workspace, thread);
 	batchnorm_clear(sweep->workspace, task, sweep->product->out_c);
 	for (uint32_t row = rows.first; row < rows.end;) {
 		unsigned images = conv_tile_images(tiling, rows.end - row);

@@ -17,6 +17,11 @@ static inline size_t conv_align(size_t bytes)
 	return (bytes + 63) / 64 * 64;
 }
 
+static inline void *conv_after(void *memory, size_t bytes)
+{
+	return (char *)memory + bytes;
+}
+
 static inline size_t conv_max(size_t a, size_t b)
 {
 	return a > b ? a : b;

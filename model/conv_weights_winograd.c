@@ -239,8 +239,9 @@ static void private_task(void *ctx, size_t split, unsigned thread)
 	const struct conv_shape *s = &sweep->conv->config.shape;
 	const struct kernels *kernels = sweep->workspace->kernels;
 	struct private_sizes sizes = private_sizes(sweep->conv, kernels);
-	char *pack = workspace_scratch(sweep->workspace, thread), *v = pack + sizes.pack, *z = v + sizes.v;
-	float *du = (float *)(z + sizes.z);
+	void *pack = workspace_scratch(sweep->workspace, thread), *v = conv_after(pack, sizes.pack);
+	void *z = conv_after(v, sizes.v);
+	float *du = conv_after(z, sizes.z);
 	struct workspace_rows rows = conv_weights_rows(sweep, split);
 	bool add = false;
 	for (uint32_t row = rows.first; row < rows.end;) {
@@ -281,7 +282,7 @@ static void chunk_points_task(void *ctx, size_t task, unsigned thread)
 	const unsigned unit = conv_unit(element);
 	const bool gradient = task % 2 == 1;
 	const struct conv_window *window = gradient ? &weights->gradient : &weights->tiling.window;
-	char *pack = workspace_scratch(sweep->workspace, thread);
+	float *pack = workspace_scratch(sweep->workspace, thread);
 	uint32_t step = chunk_step(weights), row = (uint32_t)(task / 2) * step;
 	uint32_t images = sweep->chunk_rows - row < step ? sweep->chunk_rows - row : step;
 	size_t first = task / 2 * chunk_places(weights, step);
@@ -293,7 +294,7 @@ static void chunk_points_task(void *ctx, size_t task, unsigned thread)
 			size_t at = (gradient ? layout.z : 0) + block * layout.block_stride + first * BLOCK;
 			struct winograd_in_job job = {
 				.m = weights->winograd.m,
-				.x = (const float *)pack + block * BLOCK,
+				.x = pack + (size_t)block * BLOCK,
 				.x_offset = gradient ? weights->z_offset : weights->winograd.x_offset,
 				.row_stride = (size_t)window->pack_w * window->pack_c,
 				.pixel_stride = window->pack_c,

@@ -237,7 +237,7 @@ void conv_winograd_tile(const struct conv_product *product, const struct workspa
 	const unsigned points = conv_winograd_points(winograd);
 	const size_t tiles = conv_winograd_tiles(winograd, &place);
 	struct tensor v = {scratch, element};
-	float *products = (float *)((char *)scratch + v_bytes(product));
+	float *products = conv_after(scratch, v_bytes(product));
 	struct winograd_in_job in = {
 		.m = winograd->m,
 		.x = pack,

@@ -152,7 +152,7 @@ static void finish(const struct finish_job *job)
 			float g = job->g[i];
 			if (job->add)
 				g += get(job->dx, i);
-			if (job->bn.mean != NULL && normalise(job->bn, c, get(job->y, i)) <= 0.0f)
+			if (sums && job->bn.mean != NULL && normalise(job->bn, c, get(job->y, i)) <= 0.0f)
 				g = 0.0f;
 			if (job->z.data != NULL && get(job->z, i) <= 0.0f)
 				g = 0.0f;

@@ -249,11 +249,12 @@ static size_t lowest_offset(const struct life *life, struct life *const *placed,
 
 static size_t place_by(struct memory_plan *plan, int (*compare)(const void *, const void *))
 {
-	struct life *order[LIVES_MAX];
+	struct life *order[LIVES_MAX] = {NULL};
 	size_t total = 0;
 	for (size_t i = 0; i < plan->life_count; i++)
 		order[i] = &plan->lives[i];
-	qsort(order, plan->life_count, sizeof order[0], compare);
+	qsort(order, plan->life_count, sizeof(struct life *),
+		compare); /* NOLINT(bugprone-sizeof-expression): of pointers */
 	for (size_t i = 0; i < plan->life_count; i++) {
 		order[i]->offset = lowest_offset(order[i], order, i);
 		if (total < order[i]->offset + order[i]->bytes)

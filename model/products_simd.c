@@ -216,23 +216,35 @@ static const bf16 *pixel_of(const bf16 *in, const uint32_t *in_offset, size_t in
 	return in + (in_offset != NULL ? in_offset[pixel] : pixel * in_stride);
 }
 
+INLINE void pair_columns(bf16 *out, const bf16 *first, const bf16 *second, size_t n, const bool two)
+{
+	bits both = load_halves(first, n);
+	if (two)
+		both |= load_halves(second, n) << 16;
+	if (n == LANES)
+		*(unaligned_bits *)out = both;
+	else
+		memcpy(out, &both, n * sizeof(uint32_t));
+}
+
+INLINE void pair_pixels(bf16 *out, const bf16 *first, const bf16 *second, size_t columns, const bool two)
+{
+	size_t c = 0;
+	for (; c + LANES <= columns; c += LANES)
+		pair_columns(out + 2 * c, first + c, second + c, LANES, two);
+	if (c < columns)
+		pair_columns(out + 2 * c, first + c, second + c, columns - c, two);
+}
+
 static void pair(bf16 *out, const bf16 *in, const uint32_t *in_offset, size_t in_stride, size_t pixels, size_t columns,
 	size_t out_columns)
 {
 	for (size_t p = 0; p < pixels; p += 2, out += 2 * out_columns) {
 		const bf16 *first = pixel_of(in, in_offset, in_stride, p);
-		const bf16 *second = p + 1 < pixels ? pixel_of(in, in_offset, in_stride, p + 1) : NULL;
-		size_t c = 0;
-		for (; c < columns; c += LANES) {
-			size_t n = columns - c < LANES ? columns - c : LANES;
-			bits both = load_halves(first + c, n);
-			if (second != NULL)
-				both |= load_halves(second + c, n) << 16;
-			if (n == LANES)
-				*(unaligned_bits *)(out + 2 * c) = both;
-			else
-				memcpy(out + 2 * c, &both, n * sizeof(uint32_t));
-		}
+		if (p + 1 < pixels)
+			pair_pixels(out, first, pixel_of(in, in_offset, in_stride, p + 1), columns, true);
+		else
+			pair_pixels(out, first, first, columns, false);
 		memset(out + 2 * columns, 0, 2 * (out_columns - columns) * sizeof(bf16));
 	}
 }

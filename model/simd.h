@@ -89,7 +89,7 @@ INLINE bits round_bf16(vec v)
 	return __builtin_convertvector((halves)_mm512_cvtneps_pbh((__m512)v), bits);
 #else
 	bits b = (bits)v, rounded = (b + 0x7fffu + (b >> 16 & 1u)) >> 16;
-	bits nan = (bits)(v != v);
+	bits nan = (bits)((b & 0x7fffffffu) > 0x7f800000u);
 	return (rounded & ~nan) | ((b >> 16 | 0x40u) & nan);
 #endif
 }

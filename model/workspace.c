@@ -18,12 +18,12 @@ int workspace_alloc(struct workspace *workspace, struct arena *arena, unsigned t
 	size_t bytes = partial_bytes + workspace->shared_bytes;
 	if (bytes < workspace->weight_bytes)
 		bytes = workspace->weight_bytes;
-	char *operands = arena_alloc(arena, "weights and points", bytes, 1, 0, err);
+	void *operands = arena_alloc(arena, "weights and points", bytes, 1, 0, err);
 	if (operands == NULL || workspace->sums == NULL || workspace->counts == NULL || workspace->scratch == NULL)
 		return ERROR_MEMORY;
 	workspace->weights = operands;
-	workspace->partials = (float *)operands;
-	workspace->shared = operands + partial_bytes;
+	workspace->partials = operands;
+	workspace->shared = (char *)operands + partial_bytes;
 	return 0;
 }
 
