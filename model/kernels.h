@@ -34,12 +34,6 @@ struct gemm_segment {
 	uint32_t length; /* units */
 };
 
-/* Memory that a later call will read: products fetch it into the L2 cache on the way, `lines` cache lines a register
- * tile, so that memory works while the multipliers do. */
-struct prefetch {
-	const char *next, *end;
-};
-
 /* c[row][0..cols) (+)= sum over k of a[row][k] b[k][0..cols), where row r of a starts at a + a_offset[r] and its k run
  * through the segments, and row r of c starts at c + c_offset[r]. b is one packed panel: [k][width], zero beyond cols.
  */
@@ -56,8 +50,6 @@ struct gemm_job {
 	const uint32_t *c_offset; /* floats */
 	size_t rows;
 	bool add;		   /* false: c is overwritten */
-	struct prefetch *prefetch; /* NULL: none */
-	unsigned prefetch_lines;
 };
 
 /* c[m][0..width) (+)= sum over pixels p of a[a_offset[p] + m] b[p][0..width): m < rows. b's pixels lie `b_stride`
@@ -74,8 +66,6 @@ struct outer_job {
 	unsigned width;
 	float *c;
 	bool add;
-	struct prefetch *prefetch;
-	unsigned prefetch_lines;
 };
 
 struct products {

@@ -30,14 +30,6 @@ INLINE vec multiply_add(vec acc, float a, vec b, const enum element element)
 #endif
 }
 
-INLINE void fetch_ahead(struct prefetch *prefetch, unsigned lines)
-{
-	if (prefetch == NULL)
-		return;
-	for (unsigned i = 0; i < lines && prefetch->next < prefetch->end; i++, prefetch->next += 64)
-		__builtin_prefetch(prefetch->next, 0, 2);
-}
-
 /* One tile: rows [row, row + mr) of which the first `valid` exist; the others repeat the last and are not stored. */
 INLINE void gemm_tile(const struct gemm_job *job, size_t row, size_t valid, const unsigned mr, const unsigned nr,
 	const enum element element)
@@ -49,7 +41,6 @@ INLINE void gemm_tile(const struct gemm_job *job, size_t row, size_t valid, cons
 #pragma GCC unroll 24
 	for (unsigned i = 0; i < mr * nr; i++)
 		acc[i] = (vec){0};
-	fetch_ahead(job->prefetch, job->prefetch_lines);
 
 	const float *b = job->b;
 	for (size_t s = 0; s < job->segment_count; s++) {
@@ -154,7 +145,6 @@ INLINE void outer_tile(
 #pragma GCC unroll 24
 	for (unsigned i = 0; i < mr * nr; i++)
 		acc[i] = (vec){0};
-	fetch_ahead(job->prefetch, job->prefetch_lines);
 	const float *b = job->b, *a0 = (const float *)job->a + row;
 	for (size_t p = 0; p < job->pixels; p++, b += job->b_stride) {
 		const float *a = a0 + job->a_offset[p];

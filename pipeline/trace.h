@@ -7,8 +7,8 @@
  *	trace_end("optimizer", "fc.weight", start_ns);
  *
  * Each thread writes to a buffer of its own, of fixed size and drawn before the run; once it is full, slices are
- *dropped and counted. While no trace runs, both calls come to one load and one branch each. Slices of one thread nest
- *or follow each other. Names and categories are pointers: the strings must live as long as the trace.
+ * dropped and counted. While no trace runs, both calls come to one load and one branch each. Slices of one thread nest
+ * or follow each other. Names and categories are pointers: the strings must live as long as the trace.
  */
 #ifndef RINGCLR_PIPELINE_TRACE_H
 #define RINGCLR_PIPELINE_TRACE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The products of every instruction set against the scalar reference, in fp32 and bf16: every remainder of rows, odd
- * widths and depths, unaligned blocks, rows in any order, with and without prefetching, outputs that held NaN before,
+ * widths and depths, unaligned blocks, rows in any order, outputs that held NaN before,
  * and nothing written beyond their ends. The reference sums in double and is checked by the tests of what is made of
  * it. test_passes and test_winograd are for the other tables.
  */
@@ -29,7 +29,7 @@ struct product_size {
 	enum element element;
 	unsigned width, cols;
 	size_t rows, segments, length;
-	bool add, prefetch;
+	bool add;
 };
 
 static uint32_t *offsets(size_t count)
@@ -37,13 +37,6 @@ static uint32_t *offsets(size_t count)
 	uint32_t *out = malloc(count * sizeof *out);
 	assert_non_null(out);
 	return out;
-}
-
-/* What a table does about prefetching is its own affair, but it goes forward by whole lines and stops at the end. */
-static void check_prefetch(const struct prefetch *prefetch, const char *start, bool wanted)
-{
-	assert_int_equal((prefetch->next - start) % 64, 0);
-	assert_in_range(prefetch->next - start, wanted ? 64 : 0, wanted ? prefetch->end - start + 63 : 0);
 }
 
 static double product_tolerance(const struct product_size *size)
@@ -70,18 +63,14 @@ static void run_gemm(const struct kernels *k, const struct product_size *size)
 	struct gemm_segment segments[3];
 	for (size_t s = 0; s < size->segments; s++)
 		segments[s] = (struct gemm_segment){(uint32_t)(s * size->length * 2), (uint32_t)size->length};
-	char later[1000];
-	struct prefetch prefetch = {later, later + sizeof later};
 	struct block c[2];
 	for (int w = 0; w < 2; w++) {
 		c[w] = size->add ? block_random(ELEMENT_FP32, rows * columns, 3, -1.0f, 1.0f)
 				 : block_poisoned(ELEMENT_FP32, rows * columns);
 		struct gemm_job job = {size->element, a.tensor.data, a_offset, segments, size->segments, b.tensor.data,
-			size->width, size->cols, block_floats(&c[w]), c_offset, rows, size->add,
-			w == 0 && size->prefetch ? &prefetch : NULL, 3};
+			size->width, size->cols, block_floats(&c[w]), c_offset, rows, size->add};
 		(w == 0 ? k : &kernels_reference)->products->gemm(&job);
 	}
-	check_prefetch(&prefetch, later, size->prefetch);
 	block_compare(
 		size->element == ELEMENT_BF16 ? "gemm of bf16" : "gemm of fp32", &c[0], &c[1], product_tolerance(size));
 	block_free("gemm", &a);
@@ -98,18 +87,14 @@ static void run_outer(const struct kernels *k, const struct product_size *size)
 	uint32_t *a_offset = offsets(pixels);
 	for (size_t p = 0; p < pixels; p++)
 		a_offset[p] = (uint32_t)((pixels - 1 - p) * 5);
-	char later[1000];
-	struct prefetch prefetch = {later, later + sizeof later};
 	struct block c[2];
 	for (int w = 0; w < 2; w++) {
 		c[w] = size->add ? block_random(ELEMENT_FP32, size->rows * size->width, 3, -1.0f, 1.0f)
 				 : block_poisoned(ELEMENT_FP32, size->rows * size->width);
 		struct outer_job job = {size->element, a.tensor.data, a_offset, b.tensor.data, stride, pixels,
-			size->rows, size->width, block_floats(&c[w]), size->add,
-			w == 0 && size->prefetch ? &prefetch : NULL, 3};
+			size->rows, size->width, block_floats(&c[w]), size->add};
 		(w == 0 ? k : &kernels_reference)->products->outer(&job);
 	}
-	check_prefetch(&prefetch, later, size->prefetch);
 	block_compare(size->element == ELEMENT_BF16 ? "outer of bf16" : "outer of fp32", &c[0], &c[1],
 		product_tolerance(size));
 	block_free("outer", &a);
@@ -117,15 +102,14 @@ static void run_outer(const struct kernels *k, const struct product_size *size)
 	free(a_offset);
 }
 
-/* Rows leave every remainder in tiles of up to 24; lengths take turns at adding and prefetching. */
+/* Rows leave every remainder in tiles of up to 24; lengths take turns at adding. */
 static void check_products_width(const struct kernels *k, enum element element, unsigned width)
 {
 	const unsigned lanes = k->lanes, cols[] = {1, lanes - 1, lanes, lanes + 1, width - lanes + 1, width - 1, width};
 	const size_t lengths[] = {1, 2, 9, 40};
 	for (size_t rows = 1; rows <= 30; rows++) {
 		for (size_t l = 0; l < COUNT(lengths); l++) {
-			struct product_size size = {
-				element, width, width, rows, 1, lengths[l], l % 2 == 1, l / 2 % 2 == 1};
+			struct product_size size = {element, width, width, rows, 1, lengths[l], l % 2 == 1};
 			run_outer(k, &size);
 			size.segments = 1 + (rows + l) % 3;
 			for (size_t i = 0; i < COUNT(cols); i++) {
