@@ -49,7 +49,7 @@ struct gemm_job {
 	float *c;
 	const uint32_t *c_offset; /* floats */
 	size_t rows;
-	bool add;		   /* false: c is overwritten */
+	bool add; /* false: c is overwritten */
 };
 
 /* c[m][0..width) (+)= sum over pixels p of a[a_offset[p] + m] b[p][0..width): m < rows. b's pixels lie `b_stride`

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The products of every instruction set against the scalar reference, in fp32 and bf16: every remainder of rows, odd
- * widths and depths, unaligned blocks, rows in any order, outputs that held NaN before, and nothing written beyond their
- * ends. The reference sums in double and is checked by the tests of what is made of it. test_passes and test_winograd
- * are for the other tables.
+ * widths and depths, unaligned blocks, rows in any order, outputs that held NaN before, and nothing written beyond
+ * their ends. The reference sums in double and is checked by the tests of what is made of it. test_passes and
+ * test_winograd are for the other tables.
  */
 #include <setjmp.h>
 #include <stdarg.h>
