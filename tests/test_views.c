@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/views.h"
+#include "stages/view_policy.h"
 
 /* ---- requests: OP WIDTH HEIGHT ARGUMENTS... ---- */
 
@@ -78,24 +78,31 @@ static bool parse_request(struct request *request, const char *text)
 	return true;
 }
 
+static void add_drawn(struct view_params *params, enum view_op op, double value)
+{
+	params->drawn[params->count++] = (struct view_drawn){.op = op, .value = (float)value};
+}
+
 /* view: SIZE X Y WIDTH HEIGHT FLIP JITTER ORDER(4 numbers) FACTORS(4) GRAY SIGMA */
 static void run_view(const struct request *request, const uint8_t *input, float *out)
 {
 	const double *a = request->arguments;
 	struct view_policy policy;
 	view_policy_init(&policy, VIEW_SIMCLR, (uint32_t)a[0], 1);
-	struct view_params params = {.x = (uint32_t)a[1],
-		.y = (uint32_t)a[2],
-		.width = (uint32_t)a[3],
-		.height = (uint32_t)a[4],
-		.flip = a[5] > 0,
-		.jitter = a[6] > 0,
-		.gray = a[15] > 0,
-		.blur_sigma = (float)a[16]};
-	for (unsigned i = 0; i < 4; i++) {
-		params.order[i] = (uint8_t)a[7 + i];
-		params.factor[i] = (float)a[11 + i];
+	policy.steps[4].op = VIEW_OP_BLUR; /* also where the recipe has none: scratch is for it */
+	policy.count = 5;
+	struct view_params params = {
+		.x = (uint32_t)a[1], .y = (uint32_t)a[2], .width = (uint32_t)a[3], .height = (uint32_t)a[4]};
+	if (a[5] > 0)
+		add_drawn(&params, VIEW_OP_FLIP, 0);
+	for (unsigned i = 0; i < 4 && a[6] > 0; i++) {
+		const unsigned colour = (unsigned)a[7 + i];
+		add_drawn(&params, (enum view_op)(VIEW_OP_BRIGHTNESS + colour), a[11 + colour]);
 	}
+	if (a[15] > 0)
+		add_drawn(&params, VIEW_OP_GRAY, 0);
+	if (a[16] > 0)
+		add_drawn(&params, VIEW_OP_BLUR, a[16]);
 	float *scratch = aligned(view_scratch_floats(&policy, request->width, request->height) * sizeof(float));
 	view_apply(&policy, &params, input, request->width, request->height, scratch, out);
 	free(scratch);
