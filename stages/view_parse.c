@@ -78,21 +78,27 @@ static int take_number(struct parser *parser, const char *meaning, double least,
 static int take_arguments(struct parser *parser, struct view_step *step)
 {
 	const struct view_operation *operation = &view_operations[step->op];
-	const char *open = parser->at;
-	const char *usage = operation->usage;
+	const char *open = parser->at, *usage = operation->usage;
 	char meaning[64];
 	unsigned count = 0;
 	if (!take(parser, '('))
 		return 0;
+	if (view_operation_arguments(operation) == 0)
+		return refuse(parser, open, "%s takes no arguments", operation->name);
 	if (!take(parser, ')')) {
 		do {
 			if (count == view_operation_arguments(operation))
 				return refuse(parser, open, "too many arguments: %s", usage);
 			const struct view_argument *argument = &operation->arguments[count];
 			snprintf(meaning, sizeof meaning, "%s of %s", argument->name, operation->name);
-			int code = take_number(parser, meaning, argument->least, argument->most, &step->args[count++]);
+			double *value = &step->args[count++];
+			int code = take_number(parser, meaning, argument->least, argument->most, value);
 			if (code < 0)
 				return code;
+			/* Crops have been drawn from areas in single precision from the beginning. One at a time: gcc
+			 * 12 loses the rounding of neighbours when it makes vectors of them. */
+			if (step->op == VIEW_OP_CROP && count <= 2)
+				*value = (double)(float)*value;
 		} while (take(parser, ','));
 		if (!take(parser, ')'))
 			return refuse(parser, parser->at, "expected , or ) in the arguments of %s", operation->name);
@@ -110,8 +116,7 @@ static int take_arguments(struct parser *parser, struct view_step *step)
 	return 0;
 }
 
-/* Ranges are the right way round. Areas are rounded to single precision: crops have been drawn so from the beginning.
- */
+/* Ranges are the right way round. */
 static int check_step(struct parser *parser, const char *place, struct view_step *step)
 {
 	const struct view_argument *arguments = view_operations[step->op].arguments;
@@ -120,10 +125,6 @@ static int check_step(struct parser *parser, const char *place, struct view_step
 		if (step->args[i] > step->args[i + 1])
 			return refuse(parser, place, "%s %g is more than %s %g", arguments[i].name, step->args[i],
 				arguments[i + 1].name, step->args[i + 1]);
-	if (step->op == VIEW_OP_CROP) {
-		step->args[0] = (double)(float)step->args[0];
-		step->args[1] = (double)(float)step->args[1];
-	}
 	return 0;
 }
 
@@ -170,9 +171,10 @@ static int take_step(struct parser *parser, struct view_policy *policy)
 	const size_t bytes = strspn(place, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
 	char name[NAME_BYTES];
 	struct view_step steps[VIEW_MAX_STEPS];
+	if (bytes == 0 && isgraph((unsigned char)*place))
+		return refuse(parser, place, "expected an operation, not '%c'", *place);
 	if (bytes == 0)
-		return refuse(
-			parser, place, *place ? "expected an operation, not '%c'" : "expected an operation", *place);
+		return refuse(parser, place, "expected an operation");
 	snprintf(name, sizeof name, "%.*s", (int)(bytes < sizeof name ? bytes : sizeof name - 1), place);
 	parser->at += bytes;
 	for (unsigned i = 0; i < VIEW_SHORTHANDS; i++)
@@ -220,6 +222,7 @@ static int take_count(struct parser *parser, unsigned *count)
 static int take_policy(struct parser *parser, struct view_policies *policies)
 {
 	struct view_policy policy = {.size = parser->defaults->size};
+	skip_spaces(parser);
 	const char *place = parser->at;
 	unsigned count = 0;
 	int code = take_count(parser, &count);

@@ -12,45 +12,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NONE = 1 << 0, ONE = 1 << 1, TWO = 1 << 2, FOUR = 1 << 4 };
+enum { ARGS_NONE = 1 << 0, ARGS_ONE = 1 << 1, ARGS_TWO = 1 << 2, ARGS_FOUR = 1 << 4 };
 
 const struct view_operation view_operations[VIEW_OPS] = {
-	[VIEW_OP_CROP] = {"crop", "crop[(area_min,area_max[,aspect_min,aspect_max])]", 1, NONE | TWO | FOUR,
+	[VIEW_OP_CROP] = {"crop", "crop[(area_min,area_max[,aspect_min,aspect_max])]", 1,
+		ARGS_NONE | ARGS_TWO | ARGS_FOUR,
 		{{"area_min", 0.001, 1, NAN}, {"area_max", 0.001, 1, 1}, {"aspect_min", 0.01, 100, 3.0 / 4.0},
 			{"aspect_max", 0.01, 100, 4.0 / 3.0}},
 		"a random part of the image, resized: its share of the image's area, and width to height "
 		"(RandomResizedCrop)"},
-	[VIEW_OP_CENTER] = {"center", "center[(share)]", 1, NONE | ONE, {{"share", 0.001, 1, NAN}},
+	[VIEW_OP_CENTER] = {"center", "center[(share)]", 1, ARGS_NONE | ARGS_ONE, {{"share", 0.001, 1, NAN}},
 		"the square in the middle, that share of the short side; 0.875, and 1 up to 32 pixels"},
-	[VIEW_OP_WHOLE] = {"whole", "whole", 1, NONE, {{0}}, "the whole image, resized to a square"},
-	[VIEW_OP_FLIP] = {"flip", "flip", 0.5, NONE, {{0}}, "left and right change places"},
-	[VIEW_OP_VFLIP] = {"vflip", "vflip", 0.5, NONE, {{0}}, "top and bottom change places"},
-	[VIEW_OP_ROTATE90] = {"rotate90", "rotate90", 1, NONE, {{0}},
+	[VIEW_OP_WHOLE] = {"whole", "whole", 1, ARGS_NONE, {{0}}, "the whole image, resized to a square"},
+	[VIEW_OP_FLIP] = {"flip", "flip", 0.5, ARGS_NONE, {{0}}, "left and right change places"},
+	[VIEW_OP_VFLIP] = {"vflip", "vflip", 0.5, ARGS_NONE, {{0}}, "top and bottom change places"},
+	[VIEW_OP_ROTATE90] = {"rotate90", "rotate90", 1, ARGS_NONE, {{0}},
 		"turned by 0, 90, 180 or 270 degrees, each as likely (SimCLR, section 3)"},
 	[VIEW_OP_COLOR] = {"color", "color[(spread,hue)] or color(brightness,contrast,saturation,hue)", 0.8,
-		NONE | TWO | FOUR,
+		ARGS_NONE | ARGS_TWO | ARGS_FOUR,
 		{{"brightness", 0, 4, NAN}, {"contrast", 0, 4, NAN}, {"saturation", 0, 4, NAN}, {"hue", 0, 0.5, NAN}},
 		"brightness, contrast, saturation and hue in random order (ColorJitter); of two arguments the first is "
 		"for the first three. Without: 0.8 S, 0.2 S of --strength S (SimCLR, appendix A)"},
-	[VIEW_OP_BRIGHTNESS] = {"brightness", "brightness[(spread)]", 1, NONE | ONE, {{"spread", 0, 4, NAN}},
+	[VIEW_OP_BRIGHTNESS] = {"brightness", "brightness[(spread)]", 1, ARGS_NONE | ARGS_ONE, {{"spread", 0, 4, NAN}},
 		"times a factor of 1 - spread to 1 + spread; likewise the next two"},
-	[VIEW_OP_CONTRAST] = {"contrast", "contrast[(spread)]", 1, NONE | ONE, {{"spread", 0, 4, NAN}},
+	[VIEW_OP_CONTRAST] = {"contrast", "contrast[(spread)]", 1, ARGS_NONE | ARGS_ONE, {{"spread", 0, 4, NAN}},
 		"around the mean of the gray image"},
-	[VIEW_OP_SATURATION] = {"saturation", "saturation[(spread)]", 1, NONE | ONE, {{"spread", 0, 4, NAN}},
+	[VIEW_OP_SATURATION] = {"saturation", "saturation[(spread)]", 1, ARGS_NONE | ARGS_ONE, {{"spread", 0, 4, NAN}},
 		"around the gray of the pixel"},
-	[VIEW_OP_HUE] = {"hue", "hue[(shift)]", 1, NONE | ONE, {{"shift", 0, 0.5, NAN}},
+	[VIEW_OP_HUE] = {"hue", "hue[(shift)]", 1, ARGS_NONE | ARGS_ONE, {{"shift", 0, 0.5, NAN}},
 		"shifted by at most so many turns"},
-	[VIEW_OP_GRAY] = {"gray", "gray", 0.2, NONE, {{0}}, "no colours (SimCLR, appendix A)"},
-	[VIEW_OP_BLUR] = {"blur", "blur[(sigma_min,sigma_max)]", 0.5, NONE | TWO,
+	[VIEW_OP_GRAY] = {"gray", "gray", 0.2, ARGS_NONE, {{0}}, "no colours (SimCLR, appendix A)"},
+	[VIEW_OP_BLUR] = {"blur", "blur[(sigma_min,sigma_max)]", 0.5, ARGS_NONE | ARGS_TWO,
 		{{"sigma_min", 0.01, 100, 0.1}, {"sigma_max", 0.01, 100, 2}},
 		"Gaussian, in pixels; the kernel is a tenth of the side (SimCLR, appendix A)"},
-	[VIEW_OP_SOLARIZE] = {"solarize", "solarize[(threshold)]", 0.2, NONE | ONE, {{"threshold", 0, 1, 0.5}},
+	[VIEW_OP_SOLARIZE] = {"solarize", "solarize[(threshold)]", 0.2, ARGS_NONE | ARGS_ONE,
+		{{"threshold", 0, 1, 0.5}},
 		"values from the threshold up become 1 minus themselves (BYOL: of one of the views)"},
-	[VIEW_OP_CUTOUT] = {"cutout", "cutout[(share)]", 1, NONE | ONE, {{"share", 0.001, 1, 0.5}},
+	[VIEW_OP_CUTOUT] = {"cutout", "cutout[(share)]", 1, ARGS_NONE | ARGS_ONE, {{"share", 0.001, 1, 0.5}},
 		"zeros in a square of that share of the side around a random pixel (DeVries and Taylor)"},
-	[VIEW_OP_SOBEL] = {"sobel", "sobel", 1, NONE, {{0}},
+	[VIEW_OP_SOBEL] = {"sobel", "sobel", 1, ARGS_NONE, {{0}},
 		"each channel's gradient by the 3x3 Sobel kernels, its length (SimCLR, section 3)"},
-	[VIEW_OP_NOISE] = {"noise", "noise[(sigma)]", 1, NONE | ONE, {{"sigma", 0, 1, 0.1}},
+	[VIEW_OP_NOISE] = {"noise", "noise[(sigma)]", 1, ARGS_NONE | ARGS_ONE, {{"sigma", 0, 1, 0.1}},
 		"plus a normal number of that deviation for each value (SimCLR, section 3)"},
 };
 
@@ -144,7 +146,7 @@ __attribute__((format(printf, 2, 3))) static void print(struct printer *printer,
 static void print_number(struct printer *printer, double number, bool is_float)
 {
 	char text[40];
-	for (int digits = 1; digits <= 17; digits++) {
+	for (int digits = 6; digits <= 17; digits++) {
 		snprintf(text, sizeof text, "%.*g", digits, number);
 		const double again = strtod(text, NULL);
 		if (is_float ? (float)again == (float)number : again == number)

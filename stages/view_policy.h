@@ -27,7 +27,7 @@ int view_policies_parse(struct view_policies *policies, const char *text, const 
 	const char *what, struct error *err);
 
 /* The policies in the form that spells every argument out; parsing it gives the same policies whatever the defaults. */
-enum { VIEW_POLICIES_TEXT_BYTES = 16384 };
+enum { VIEW_POLICIES_TEXT_BYTES = 32768 };
 void view_policies_print(const struct view_policies *policies, char text[VIEW_POLICIES_TEXT_BYTES]);
 /* One view's, without a count. */
 void view_policy_print(const struct view_policy *policy, char text[VIEW_POLICIES_TEXT_BYTES]);

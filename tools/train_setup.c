@@ -49,6 +49,8 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 	*go_on = false;
 	if (!o->output && !o->dry_run)
 		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr train --help'");
+	if (!o->resume && settle_views(job, err) < 0) /* before a folder is made; again when all options are known */
+		return err->code;
 	int code = o->output ? run_files_locate(&job->files, o->output, !o->dry_run, err) : 0;
 	if (code < 0)
 		return code;

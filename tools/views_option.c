@@ -19,9 +19,10 @@ int views_option_parse(struct view_policies *policies, const char *text, const s
 
 void views_option_help(FILE *out)
 {
-	fputs("\nViews (--views): operations in order, separated by spaces; the first says which part of the image. A\n"
-	      "policy for each view, separated by |, or a count before one that several share: '2x crop flip'.\n"
-	      "'operation@P' is applied with probability P (0 to 1); arguments in [] may be left out.\n"
+	fputs("\nViews (--views TEXT): operations in order, separated by spaces; the first says which part of the\n"
+	      "image. A policy for each view, separated by |; a count before one that several views share:\n"
+	      "'2x crop flip'. operation@P is applied with probability P from 0 to 1; where it is not always,\n"
+	      "[@P] below is the default. Arguments in [] may be left out.\n"
 	      "  simclr                    crop flip color gray blur; up to 32 pixels without blur\n"
 	      "  crop-flip                 crop flip\n",
 		out);
