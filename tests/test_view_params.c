@@ -354,6 +354,204 @@ static void crop_and_flip_alone(void **state)
 	}
 }
 
+/* ---- further operations ---- */
+
+static struct view_policies parse(const char *text, uint32_t size)
+{
+	const struct view_defaults defaults = {.size = size, .views = 1, .strength = 1, .area_min = 0.08F};
+	struct view_policies policies;
+	struct error err = {0};
+	if (view_policies_parse(&policies, text, &defaults, "views", &err) != 0)
+		fail_msg("%s", err.message);
+	return policies;
+}
+
+/* The first drawn step of that kind; NULL: none. */
+static const struct view_drawn *find(const struct view_params *params, enum view_op op)
+{
+	for (uint32_t i = 0; i < params->count; i++)
+		if (params->drawn[i].op == op)
+			return &params->drawn[i];
+	return NULL;
+}
+
+static void probabilities_are_the_policys(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		enum view_op op;
+		double probability;
+	} cases[] = {{"crop vflip", VIEW_OP_VFLIP, 0.5}, {"crop flip@0.3", VIEW_OP_FLIP, 0.3},
+		{"crop solarize", VIEW_OP_SOLARIZE, 0.2}, {"crop gray@0.05", VIEW_OP_GRAY, 0.05},
+		{"crop cutout@0.4", VIEW_OP_CUTOUT, 0.4}, {"crop sobel@0.6", VIEW_OP_SOBEL, 0.6},
+		{"crop noise@0.7", VIEW_OP_NOISE, 0.7}, {"crop hue@0.9", VIEW_OP_HUE, 0.9},
+		{"crop brightness@0.1", VIEW_OP_BRIGHTNESS, 0.1}, {"crop contrast@0.2", VIEW_OP_CONTRAST, 0.2},
+		{"crop saturation@0.8", VIEW_OP_SATURATION, 0.8}, {"crop rotate90@0.4", VIEW_OP_ROTATE90, 0.3},
+		{"crop color@0.35", VIEW_OP_HUE, 0.35}, {"crop blur@0.15", VIEW_OP_BLUR, 0.15}};
+	for (unsigned c = 0; c < sizeof cases / sizeof *cases; c++) {
+		const struct view_policies policies = parse(cases[c].text, 32);
+		unsigned hits = 0;
+		for (unsigned i = 0; i < DRAWS; i++) {
+			const struct view_params params = draw_params(&policies.view[0], 100, 80, i);
+			hits += find(&params, cases[c].op) != NULL;
+		}
+		assert_frequency(hits, DRAWS, cases[c].probability, cases[c].text);
+	}
+	const struct view_policies never = parse("crop flip@0 vflip@0 gray@0 sobel@0 noise@0", 32);
+	const struct view_policies always = parse("crop flip@1 vflip@1 gray@1 sobel noise", 32);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(draw_params(&never.view[0], 100, 80, i).count, 0);
+		assert_int_equal(draw_params(&always.view[0], 100, 80, i).count, 5);
+	}
+}
+
+static void values_of_the_new_operations(void **state)
+{
+	(void)state;
+	static double factors[4][DRAWS], x[DRAWS], y[DRAWS], keys[DRAWS];
+	const struct view_policies policies =
+		parse("crop brightness(0.5) contrast(2) saturation(0.1) hue(0.3) rotate90 cutout(0.25) noise(0.2)", 64);
+	unsigned quarters[4] = {0};
+	for (unsigned i = 0; i < DRAWS; i++) {
+		const struct view_params params = draw_params(&policies.view[0], 100, 80, i);
+		static const double low[] = {0.5, 0, 0.9, -0.3}, high[] = {1.5, 3, 1.1, 0.3};
+		for (unsigned k = 0; k < 4; k++)
+			factors[k][i] =
+				((double)find(&params, (enum view_op)(VIEW_OP_BRIGHTNESS + k))->value - low[k]) /
+				(high[k] - low[k]);
+		const struct view_drawn *turn = find(&params, VIEW_OP_ROTATE90), *cut = find(&params, VIEW_OP_CUTOUT),
+					*noise = find(&params, VIEW_OP_NOISE);
+		assert_true(turn == NULL || (turn->quarters >= 1 && turn->quarters <= 3));
+		quarters[turn == NULL ? 0 : turn->quarters]++;
+		/* The centre of a square of 16 around pixel 0..63, cut at the borders. */
+		const uint32_t right = cut->hole.x + cut->hole.width, bottom = cut->hole.y + cut->hole.height;
+		assert_true(right <= 64 && bottom <= 64 && cut->hole.width >= 8 && cut->hole.height >= 8);
+		assert_true(cut->hole.width == 16 || (cut->hole.width < 16 && (cut->hole.x == 0 || right == 64)));
+		assert_true(cut->hole.height == 16 || (cut->hole.height < 16 && (cut->hole.y == 0 || bottom == 64)));
+		const uint32_t centre_x = cut->hole.x > 0 ? cut->hole.x + 8 : right - 8;
+		const uint32_t centre_y = cut->hole.y > 0 ? cut->hole.y + 8 : bottom - 8;
+		const double within = (double)noise->key[1] * 0x1p-32; /* spreads whole pixels over their width */
+		x[i] = (centre_x + within) / 64;
+		y[i] = (centre_y + (double)noise->key[0] * 0x1p-32) / 64;
+		keys[i] = within;
+		assert_true(noise->value == 0.2F);
+	}
+	for (unsigned k = 0; k < 4; k++) {
+		assert_uniform(factors[k], DRAWS, "a factor alone");
+		assert_frequency(quarters[k], DRAWS, 0.25, "a quarter turn");
+	}
+	assert_uniform(x, DRAWS, "x of cutout");
+	assert_uniform(y, DRAWS, "y of cutout");
+	assert_uniform(keys, DRAWS, "key of noise");
+}
+
+/* Whatever else a policy asks for, and in whatever order, an operation draws the same. */
+static void operations_do_not_disturb_each_other(void **state)
+{
+	(void)state;
+	static const char *const steps[] = {"flip", "vflip", "rotate90", "color", "brightness", "contrast",
+		"saturation", "hue", "gray", "blur", "solarize", "cutout", "sobel", "noise"};
+	enum { STEPS = sizeof steps / sizeof *steps };
+	char all[300] = "crop", backwards[300] = "crop", one[100];
+	for (unsigned s = 0; s < STEPS; s++) {
+		snprintf(all + strlen(all), sizeof all - strlen(all), " %s", steps[s]);
+		snprintf(backwards + strlen(backwards), sizeof backwards - strlen(backwards), " %s",
+			steps[STEPS - 1 - s]);
+	}
+	const struct view_policies forth = parse(all, 64), back = parse(backwards, 64);
+	for (unsigned i = 0; i < 500; i++) {
+		const struct view_params a = draw_params(&forth.view[0], 100, 80, i);
+		const struct view_params b = draw_params(&back.view[0], 100, 80, i);
+		uint32_t from = 0, until = b.count;
+		assert_int_equal(a.count, b.count);
+		for (unsigned s = 0; s < STEPS; s++) {
+			snprintf(one, sizeof one, "crop %s", steps[s]);
+			const struct view_policies single = parse(one, 64);
+			const struct view_params p = draw_params(&single.view[0], 100, 80, i);
+			const size_t bytes = p.count * sizeof p.drawn[0];
+			assert_memory_equal(&p, &a, offsetof(struct view_params, count));
+			assert_memory_equal(p.drawn, a.drawn + from, bytes);
+			assert_memory_equal(p.drawn, b.drawn + until - p.count, bytes);
+			from += p.count;
+			until -= p.count;
+		}
+		assert_int_equal(from, a.count);
+	}
+}
+
+/* An operation that comes again draws anew, and the first of its kind as if alone. */
+static void a_second_time_draws_anew(void **state)
+{
+	(void)state;
+	const struct view_policies once = parse("crop cutout hue noise flip", 64),
+				   twice = parse("crop cutout cutout hue hue noise noise flip@1 flip", 64);
+	unsigned flips = 0, same = 0, first_flips = 0, different[3] = {0};
+	for (unsigned i = 0; i < DRAWS; i++) {
+		const struct view_params a = draw_params(&once.view[0], 100, 80, i);
+		const struct view_params b = draw_params(&twice.view[0], 100, 80, i);
+		for (unsigned k = 0; k < 3; k++) {
+			assert_memory_equal(&a.drawn[k], &b.drawn[2 * k], sizeof a.drawn[k]);
+			different[k] += memcmp(&a.drawn[k], &b.drawn[2 * k + 1], sizeof a.drawn[k]) != 0;
+		}
+		flips += b.count == 8;
+		first_flips += a.count == 4;
+		same += (b.count == 8) == (a.count == 4);
+	}
+	for (unsigned k = 0; k < 3; k++)
+		assert_true(different[k] > DRAWS * 0.99);
+	assert_frequency(flips, DRAWS, 0.5, "the second flip");
+	assert_frequency(first_flips, DRAWS, 0.5, "the first flip");
+	assert_frequency(same, DRAWS, 0.5, "both flips are independent");
+}
+
+/* As never_changes, of the operations that came later. */
+static void further_draws_never_change(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {
+		"crop 140,29 298x298 rotate 90 b0.44 c1.78 s1.73 h-0.20 cutout 145,93 79x112 noise 0.100 key e8c052eb "
+		"11440f8b",
+		"crop 194,52 263x263 vflip b1.12 c0.48 s1.69 h0.01 cutout 144,0 80x93 sobel noise 0.100 key dea9638a "
+		"880fd337",
+		"crop 191,24 291x291 vflip rotate 270 b0.20 c1.17 s0.91 h0.07 solarize 0.50 cutout 149,0 75x70 cutout "
+		"120,52 45x45 noise 0.100 key 686400a2 bc247b12",
+		"crop 99,84 288x288 vflip b1.14 c0.42 s0.97 h0.15 solarize 0.50 cutout 112,86 112x112 noise 0.100 key "
+		"beb8af7a 65e88d63",
+		"crop 26,80 269x269 rotate 180 b0.46 c0.66 s0.98 h-0.09 solarize 0.50 cutout 116,0 108x79 noise 0.100 "
+		"key 66b7a1aa b3509a80",
+	};
+	const struct view_policies policies = parse("crop(0.2,0.5,1,1) vflip rotate90 brightness contrast saturation "
+						    "hue solarize@0.5 cutout cutout(0.2)@0.5 sobel@0.5 noise",
+		224);
+	for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++) {
+		const struct view_params params = draw_params(&policies.view[0], 500, 375, 100 + i);
+		char text[300];
+		view_params_describe(&params, text, sizeof text);
+		const struct view_drawn *noise = find(&params, VIEW_OP_NOISE);
+		snprintf(text + strlen(text), sizeof text - strlen(text), " key %08x %08x", noise->key[0],
+			noise->key[1]);
+		assert_string_equal(text, lines[i]);
+	}
+}
+
+static void custom_crops_and_whole(void **state)
+{
+	(void)state;
+	const struct view_policies square = parse("crop(0.3,0.3,1,1)", 32), wide = parse("crop(0.1,0.9,20,30)", 32),
+				   whole = parse("whole", 32), middle = parse("center(0.5)", 32);
+	for (unsigned i = 0; i < 200; i++) {
+		const struct view_params p = draw_params(&square.view[0], 200, 100, i);
+		assert_true(p.width == 77 && p.height == 77); /* sqrt(0.3 * 20000) */
+		const struct view_params narrow = draw_params(&wide.view[0], 10, 90, i);
+		assert_true(narrow.width == 10 && narrow.height == 1 && narrow.y == 44); /* the fallback: 10 / 20 */
+	}
+	const struct view_params p = draw_params(&whole.view[0], 200, 100, 0);
+	assert_true(p.x == 0 && p.y == 0 && p.width == 200 && p.height == 100 && p.count == 0);
+	const struct view_params m = draw_params(&middle.view[0], 200, 100, 0);
+	assert_true(m.x == 75 && m.y == 25 && m.width == 50 && m.height == 50);
+}
+
 static void leaves_the_stream_where_it_was(void **state)
 {
 	(void)state;
@@ -433,6 +631,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(probabilities),
 		cmocka_unit_test(factors_are_uniform),
 		cmocka_unit_test(crop_and_flip_alone),
+		cmocka_unit_test(probabilities_are_the_policys),
+		cmocka_unit_test(values_of_the_new_operations),
+		cmocka_unit_test(operations_do_not_disturb_each_other),
+		cmocka_unit_test(a_second_time_draws_anew),
+		cmocka_unit_test(further_draws_never_change),
+		cmocka_unit_test(custom_crops_and_whole),
 		cmocka_unit_test(leaves_the_stream_where_it_was),
 		cmocka_unit_test(never_changes),
 		cmocka_unit_test(describes),
