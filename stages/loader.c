@@ -156,7 +156,7 @@ static int create_decode(struct loader *loader, struct arena *arena, const struc
 		struct decode_bench *bench = &stage->benches[i];
 		bench->rgb = arena_alloc(arena, "decoded images", stage->rgb_capacity, 1, 0, err);
 		bench->scratch = arena_alloc(arena, "view scratch", scratch, sizeof(float), 0, err);
-		bench->codecs = codec_context_create(err);
+		bench->codecs = codec_context_create(cpu_detect(), err);
 		if (!bench->rgb || !bench->scratch || !bench->codecs)
 			return err->code;
 	}

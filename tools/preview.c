@@ -301,7 +301,7 @@ static int run_preview(struct preview *preview, struct error *err)
 	preview->rows = (uint32_t)preview->options->rows;
 	if (!preview->one_record && preview->rows > records)
 		preview->rows = records;
-	preview->codec = codec_context_create(err);
+	preview->codec = codec_context_create(cpu_detect(), err);
 	if (preview->codec == NULL)
 		return err->code;
 	return draw_sheet(preview, err);
