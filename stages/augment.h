@@ -8,8 +8,7 @@
 #include "stages/views.h"
 
 struct augment {
-	struct view_policy policy;
-	unsigned views;	   /* 1 or 2 */
+	struct view_policies policies;
 	uint32_t capacity; /* images of a batch: view v of row i is row v * capacity + i */
 	uint64_t seed;
 };

@@ -52,7 +52,7 @@ int codec_probe(const void *data, size_t bytes, struct codec_info *info, struct 
 	return error_set(err, ERROR_DECODE, "not a JPEG, WebP or PNG image (%zu bytes)", bytes);
 }
 
-struct codec_context *codec_context_create(struct error *err)
+struct codec_context *codec_context_create(enum cpu_isa isa, struct error *err)
 {
 	struct codec_context *context = calloc(1, sizeof *context);
 	if (context == NULL) {
@@ -62,7 +62,7 @@ struct codec_context *codec_context_create(struct error *err)
 	for (unsigned i = 0; i < SHARD_CODECS; i++) {
 		if (backends[i]->state_create == NULL)
 			continue;
-		context->state[i] = backends[i]->state_create();
+		context->state[i] = backends[i]->state_create(isa);
 		if (context->state[i] == NULL) {
 			error_set(err, ERROR_MEMORY, "no memory for a %s decoder", backends[i]->name);
 			codec_context_destroy(context);
@@ -82,8 +82,9 @@ void codec_context_destroy(struct codec_context *context)
 	free(context);
 }
 
-int codec_decode(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
-	uint32_t height, uint8_t *rgb, size_t capacity_bytes, struct error *err)
+/* Sizes that the caller, or a record, got wrong. */
+static int check_sizes(enum shard_codec codec, uint32_t width, uint32_t height, uint64_t need_bytes,
+	size_t capacity_bytes, struct error *err)
 {
 	if ((unsigned)codec >= SHARD_CODECS)
 		return error_set(err, ERROR_DECODE, "no codec has the number %u", (unsigned)codec);
@@ -91,9 +92,50 @@ int codec_decode(struct codec_context *context, enum shard_codec codec, const vo
 		return error_set(err, ERROR_DECODE,
 			"%s: the record's size %" PRIu32 "x%" PRIu32 " is impossible (a side may have 1 to %d pixels)",
 			backends[codec]->name, width, height, SHARD_MAX_SIDE);
-	const uint64_t need_bytes = (uint64_t)width * height * 3;
 	if (need_bytes > capacity_bytes)
 		return error_set(err, ERROR_MEMORY, "%s: the image needs %" PRIu64 " bytes, its buffer has %zu",
 			backends[codec]->name, need_bytes, capacity_bytes);
+	return 0;
+}
+
+int codec_decode(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
+	uint32_t height, uint8_t *rgb, size_t capacity_bytes, struct error *err)
+{
+	const int result = check_sizes(codec, width, height, (uint64_t)width * height * 3, capacity_bytes, err);
+	if (result != 0)
+		return result;
 	return backends[codec]->decode(context->state[codec], data, bytes, width, height, rgb, err);
+}
+
+size_t codec_region_bytes(uint32_t width, uint32_t height)
+{
+	return ((size_t)width + CODEC_ROW_PIXELS - 1) / CODEC_ROW_PIXELS * CODEC_ROW_PIXELS * 4 * height;
+}
+
+int codec_decode_region(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
+	uint32_t width, uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,
+	struct codec_pixels *out, struct error *err)
+{
+	int result = check_sizes(codec, width, height, codec_region_bytes(width, height), capacity_bytes, err);
+	if (result != 0)
+		return result;
+	const struct codec_backend *backend = backends[codec];
+	const unsigned scale = region->scale;
+	if (region->width == 0 || region->height == 0 || region->x >= width || region->y >= height ||
+		region->width > width - region->x || region->height > height - region->y ||
+		(scale != 1 && scale != 2 && scale != 4 && scale != 8))
+		return error_set(err, ERROR_DECODE,
+			"%s: the region is not in the image, or its scale is not 1, 2, 4 or 8", backend->name);
+	if (backend->decode_region != NULL)
+		return backend->decode_region(
+			context->state[codec], data, bytes, width, height, region, buffer, capacity_bytes, out, err);
+	*out = (struct codec_pixels){.pixels = buffer,
+		.stride_bytes = (size_t)width * 3,
+		.channels = 3,
+		.width = width,
+		.height = height,
+		.scale = 1,
+		.image_width = width,
+		.image_height = height};
+	return backend->decode(context->state[codec], data, bytes, width, height, buffer, err);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "io/shard.h" /* enum shard_codec */
+#include "pipeline/cpu.h"
 #include "pipeline/error.h"
 
 struct codec_info {
@@ -21,15 +22,47 @@ struct codec_info {
  * them, or its size is 0 or over SHARD_MAX_SIDE a side. */
 int codec_probe(const void *data, size_t bytes, struct codec_info *info, struct error *err);
 
-/* Decoder state of one thread. */
+/* Decoder state of one thread. It may grow with the largest image seen, but never changes what an image decodes to; nor
+ * does the instruction set. */
 struct codec_context;
-struct codec_context *codec_context_create(struct error *err);
+struct codec_context *codec_context_create(enum cpu_isa isa, struct error *err);
 void codec_context_destroy(struct codec_context *context); /* NULL is allowed */
 
 /* Decodes to rgb [height][width][3] (capacity_bytes at least width * height * 3). width, height: what the index
  * says; an image of another size is ERROR_DECODE. For SHARD_RAW, bytes must be exactly width * height * 3. */
 int codec_decode(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
 	uint32_t height, uint8_t *rgb, size_t capacity_bytes, struct error *err);
+
+/* What of an image to decode: a rectangle in pixels of the full image, at 1/scale of its size. */
+struct codec_region {
+	uint32_t x, y, width, height;
+	unsigned scale; /* 1, 2, 4 or 8 */
+};
+
+/* What was decoded: the rectangle [x, x + width) x [y, y + height) of the image at 1/scale, which is image_width x
+ * image_height pixels (the full size / scale, rounded up). It covers the region asked for, of which a pixel (x, y) of
+ * the full image is at (x / scale, y / scale). Only JPEG is scaled; scale is 1 for the others. */
+struct codec_pixels {
+	const uint8_t *pixels; /* row r from r * stride_bytes on; in the buffer, or (raw) in the data */
+	size_t stride_bytes;
+	unsigned channels; /* bytes of a pixel: 3 (R, G, B) or 4 (a byte of no meaning behind them) */
+	uint32_t x, y, width, height;
+	unsigned scale;
+	uint32_t image_width, image_height;
+};
+
+/* Decodes at least the region, with less work than the whole image where the format allows it: raw is not even copied,
+ * PNG is decoded whole. Every pixel made is the one that codec_decode() makes; a scaled JPEG's pixels are those of
+ * libjpeg at that scale (islow). The buffer has codec_region_bytes().
+ *
+ * Damage is an error as in codec_decode() if it lies where this had to look: a file that is cut or changed below the
+ * region, or between two restart markers outside it, may go unnoticed. */
+int codec_decode_region(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
+	uint32_t width, uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,
+	struct codec_pixels *out, struct error *err);
+
+/* Bytes that a buffer must have for any region of an image of that size, whatever its format. */
+size_t codec_region_bytes(uint32_t width, uint32_t height);
 
 /* Encoding, for pack and synth: PNG, WebP lossy (quality 0..100) and lossless. *out is malloc'd. */
 int codec_encode_png(const uint8_t *rgb, uint32_t width, uint32_t height, void **out, size_t *bytes, struct error *err);

@@ -12,7 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/cpu.h"
 #include "pipeline/error.h"
+#include "stages/codec.h"
+
+/* Rows of a region may be padded to a multiple of this. */
+enum { CODEC_ROW_PIXELS = 64 };
 
 struct codec_backend {
 	const char *name;
@@ -20,11 +25,16 @@ struct codec_backend {
 	bool (*matches)(const uint8_t *data, size_t bytes);
 	int (*probe)(const void *data, size_t bytes, uint32_t *width, uint32_t *height, struct error *err);
 	/* State that lives as long as its thread; NULL: the format needs none. */
-	void *(*state_create)(void);
+	void *(*state_create)(enum cpu_isa isa);
 	void (*state_destroy)(void *state);
 	/* rgb has room for width * height * 3 bytes, width and height are 1..SHARD_MAX_SIDE. Nothing may be allocated
 	 * for an image before its header has been found to say width x height (codec_same_size). */
 	int (*decode)(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+		struct error *err);
+	/* A part of the image, which lies in it; NULL: this format is decoded whole. `buffer` has room for
+	 * codec_region_bytes(). */
+	int (*decode_region)(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height,
+		const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes, struct codec_pixels *out,
 		struct error *err);
 };
 

@@ -20,10 +20,12 @@
 #include <jerror.h>
 
 #include "stages/codec_backend.h"
+#include "stages/jpeg_decode.h"
 
 enum { ROWS_AT_ONCE = 16, MAX_SCANS = 200 };
 
 struct jpeg_state {
+	struct jpeg_decoder *own;
 	struct jpeg_decompress_struct decoder;
 	struct jpeg_error_mgr errors;
 	struct jpeg_progress_mgr progress;
@@ -37,6 +39,8 @@ struct jpeg_job {
 	size_t bytes;
 	uint32_t width, height; /* wanted, or found where rgb is NULL */
 	uint8_t *rgb;		/* NULL: read the header only */
+	unsigned scale;		/* 0: RGB in full size, packed; else `pixels` says what is made */
+	struct codec_pixels pixels;
 };
 
 static struct jpeg_state *state_of(j_common_ptr decoder)
@@ -133,8 +137,25 @@ static int decode_open_image(struct jpeg_state *state, struct jpeg_job *job, str
 	decoder->dct_method = JDCT_ISLOW;
 	decoder->do_fancy_upsampling = TRUE;
 	decoder->out_color_space = decoder->num_components == 4 ? JCS_CMYK : JCS_RGB;
+	size_t row_bytes = (size_t)job->width * 3;
+	if (job->scale != 0) {
+		decoder->scale_num = 8 / job->scale;
+		decoder->scale_denom = 8;
+		if (decoder->num_components != 4)
+			decoder->out_color_space = JCS_EXT_RGBX;
+		jpeg_calc_output_dimensions(decoder);
+		const unsigned channels = decoder->num_components == 4 ? 3 : 4;
+		row_bytes = (size_t)decoder->output_width * channels;
+		job->pixels = (struct codec_pixels){.pixels = job->rgb,
+			.stride_bytes = row_bytes,
+			.channels = channels,
+			.width = decoder->output_width,
+			.height = decoder->output_height,
+			.scale = job->scale,
+			.image_width = decoder->output_width,
+			.image_height = decoder->output_height};
+	}
 	jpeg_start_decompress(decoder);
-	const size_t row_bytes = (size_t)job->width * 3;
 	if (decoder->out_color_space == JCS_CMYK)
 		read_rows_cmyk(decoder, job->rgb, row_bytes);
 	else
@@ -168,14 +189,28 @@ static bool jpeg_matches(const uint8_t *data, size_t bytes)
 	return bytes >= 3 && memcmp(data, "\xff\xd8\xff", 3) == 0;
 }
 
-static void *jpeg_state_create(void)
+static void jpeg_state_destroy(void *pointer)
 {
-	return calloc(1, sizeof(struct jpeg_state));
+	struct jpeg_state *state = pointer;
+	jpeg_decoder_destroy(state->own);
+	free(state);
+}
+
+static void *jpeg_state_create(enum cpu_isa isa)
+{
+	struct jpeg_state *state = calloc(1, sizeof *state);
+	if (state == NULL)
+		return NULL;
+	state->own = jpeg_decoder_create(isa);
+	if (state->own != NULL)
+		return state;
+	free(state);
+	return NULL;
 }
 
 static int jpeg_probe(const void *data, size_t bytes, uint32_t *width, uint32_t *height, struct error *err)
 {
-	struct jpeg_state *state = jpeg_state_create();
+	struct jpeg_state *state = calloc(1, sizeof *state);
 	if (state == NULL)
 		return error_set(err, ERROR_MEMORY, "JPEG: no memory for a decoder");
 	struct jpeg_job job = {.data = data, .bytes = bytes};
@@ -193,11 +228,29 @@ static int jpeg_decode(
 	return decode_image(state, &job, err);
 }
 
+/* By our own decoder; by libjpeg, whole, what that does not read or finds damaged. */
+static int jpeg_region(void *pointer, const void *data, size_t bytes, uint32_t width, uint32_t height,
+	const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes, struct codec_pixels *out,
+	struct error *err)
+{
+	struct jpeg_state *state = pointer;
+	int result =
+		jpeg_decode_region(state->own, data, bytes, width, height, region, buffer, capacity_bytes, out, err);
+	if (result != JPEG_NOT_OURS)
+		return result;
+	struct jpeg_job job = {
+		.data = data, .bytes = bytes, .width = width, .height = height, .rgb = buffer, .scale = region->scale};
+	result = decode_image(state, &job, err);
+	*out = job.pixels;
+	return result;
+}
+
 const struct codec_backend codec_backend_jpeg = {
 	.name = "JPEG",
 	.matches = jpeg_matches,
 	.probe = jpeg_probe,
 	.state_create = jpeg_state_create,
-	.state_destroy = free,
+	.state_destroy = jpeg_state_destroy,
 	.decode = jpeg_decode,
+	.decode_region = jpeg_region,
 };

@@ -53,27 +53,80 @@ static int webp_probe(const void *data, size_t bytes, uint32_t *width, uint32_t 
 	return 0;
 }
 
-static int webp_decode(
-	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+/* To config->output, set up but for the format's own checks. */
+static int decode_with(
+	WebPDecoderConfig *config, const void *data, size_t bytes, uint32_t width, uint32_t height, struct error *err)
 {
-	(void)state;
 	uint32_t image_width = 0, image_height = 0;
 	int result = webp_probe(data, bytes, &image_width, &image_height, err);
 	if (result == 0)
 		result = codec_same_size("WebP", image_width, image_height, width, height, err);
 	if (result != 0)
 		return result;
-	WebPDecoderConfig config;
-	if (!WebPInitDecoderConfig(&config))
+	config->output.is_external_memory = 1;
+	const VP8StatusCode status = WebPDecode(data, bytes, config);
+	WebPFreeDecBuffer(&config->output);
+	return status == VP8_STATUS_OK ? 0 : fail(status, err);
+}
+
+static int config_init(WebPDecoderConfig *config, struct error *err)
+{
+	if (!WebPInitDecoderConfig(config))
 		return error_set(err, ERROR_DECODE, "WebP: libwebp has another version than the one compiled for");
+	return 0;
+}
+
+static int webp_decode(
+	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+{
+	(void)state;
+	WebPDecoderConfig config;
+	const int result = config_init(&config, err);
+	if (result != 0)
+		return result;
 	config.output.colorspace = MODE_RGB;
-	config.output.is_external_memory = 1;
 	config.output.u.RGBA.rgba = rgb;
 	config.output.u.RGBA.stride = (int)(width * 3);
 	config.output.u.RGBA.size = (size_t)width * height * 3;
-	const VP8StatusCode status = WebPDecode(data, bytes, &config);
-	WebPFreeDecBuffer(&config.output);
-	return status == VP8_STATUS_OK ? 0 : fail(status, err);
+	return decode_with(&config, data, bytes, width, height, err);
+}
+
+/* libwebp crops at even columns and rows, and the crop's pixels are the whole image's, but for smooth upsampling at the
+ * crop's own edges: so it is asked for two more pixels on each side. It can scale too, but smooths by its own rules. */
+static int webp_decode_region(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height,
+	const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes, struct codec_pixels *out,
+	struct error *err)
+{
+	(void)state;
+	WebPDecoderConfig config;
+	const int result = config_init(&config, err);
+	if (result != 0)
+		return result;
+	const uint32_t x = region->x < 2 ? 0 : (region->x - 2) & ~1U, y = region->y < 2 ? 0 : (region->y - 2) & ~1U;
+	const uint32_t x_end = region->x + region->width, y_end = region->y + region->height;
+	const uint32_t wide = (x_end + 2 < width ? x_end + 2 : width) - x;
+	const uint32_t tall = (y_end + 2 < height ? y_end + 2 : height) - y;
+	config.options.use_cropping = 1;
+	config.options.crop_left = (int)x;
+	config.options.crop_top = (int)y;
+	config.options.crop_width = (int)wide;
+	config.options.crop_height = (int)tall;
+	config.output.colorspace = MODE_RGB;
+	config.output.u.RGBA.rgba = buffer;
+	config.output.u.RGBA.stride = (int)(wide * 3);
+	config.output.u.RGBA.size = capacity_bytes;
+	const uint32_t skip_x = region->x - x, skip_y = region->y - y;
+	*out = (struct codec_pixels){.pixels = buffer + ((size_t)skip_y * wide + skip_x) * 3,
+		.stride_bytes = (size_t)wide * 3,
+		.channels = 3,
+		.x = region->x,
+		.y = region->y,
+		.width = region->width,
+		.height = region->height,
+		.scale = 1,
+		.image_width = width,
+		.image_height = height};
+	return decode_with(&config, data, bytes, width, height, err);
 }
 
 const struct codec_backend codec_backend_webp = {
@@ -81,6 +134,7 @@ const struct codec_backend codec_backend_webp = {
 	.matches = webp_matches,
 	.probe = webp_probe,
 	.decode = webp_decode,
+	.decode_region = webp_decode_region,
 };
 
 /* What WebPEncode() writes into. */

@@ -21,8 +21,8 @@ static size_t round_up_line(size_t bytes)
 
 static size_t batch_x_bytes(const struct augment *augment)
 {
-	size_t side = augment->policy.size;
-	return round_up_line((size_t)augment->views * augment->capacity * side * side * 3 * sizeof(float));
+	size_t side = augment->policies.view[0].size;
+	return round_up_line((size_t)augment->policies.count * augment->capacity * side * side * 3 * sizeof(float));
 }
 
 size_t batch_slot_bytes(const struct augment *augment)

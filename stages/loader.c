@@ -148,7 +148,7 @@ static int create_decode(struct loader *loader, struct arena *arena, const struc
 	stage->bad = config->bad;
 	pthread_mutex_init(&stage->bad_list.lock, NULL);
 	stage->rgb_capacity = most->pixels * 3;
-	size_t scratch = view_scratch_floats(&config->policy, most->width, most->height);
+	size_t scratch = view_policies_scratch_floats(&config->policies, most->width, most->height);
 	stage->benches = arena_alloc(arena, "loader", config->workers, sizeof *stage->benches, 0, err);
 	if (!stage->benches)
 		return err->code;
@@ -156,7 +156,7 @@ static int create_decode(struct loader *loader, struct arena *arena, const struc
 		struct decode_bench *bench = &stage->benches[i];
 		bench->rgb = arena_alloc(arena, "decoded images", stage->rgb_capacity, 1, 0, err);
 		bench->scratch = arena_alloc(arena, "view scratch", scratch, sizeof(float), 0, err);
-		bench->codecs = codec_context_create(err);
+		bench->codecs = codec_context_create(cpu_detect(), err);
 		if (!bench->rgb || !bench->scratch || !bench->codecs)
 			return err->code;
 	}
@@ -176,8 +176,8 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 	if (!loader)
 		return NULL;
 	loader->config = *config;
-	loader->decode.augment = (struct augment){
-		.policy = config->policy, .views = config->views, .capacity = config->batch, .seed = config->seed};
+	loader->decode.augment =
+		(struct augment){.policies = config->policies, .capacity = config->batch, .seed = config->seed};
 	loader->span.plan = config->plan;
 	loader->span.epoch_samples = config->whole_batches ? images / config->batch * config->batch : images;
 

@@ -19,8 +19,7 @@
 struct loader_config {
 	const struct shard_set *set;
 	const struct epoch_plan *plan;
-	struct view_policy policy;
-	unsigned views;	    /* 1 or 2 */
+	struct view_policies policies;
 	uint32_t batch;	    /* images a batch */
 	bool whole_batches; /* training: every epoch is cut to whole batches; else the last batch may be short */
 	uint64_t seed;	    /* of the views */

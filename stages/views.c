@@ -1,52 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A view from its parameters: the order of the operations is the recipe's. */
+/* A view from its parameters: the crop resized to a square, then each drawn step on it, in order. */
 #include "stages/views.h"
 
-/* 10% of the output's height, made odd: 23 at 224 pixels. */
-static uint32_t blur_taps(uint32_t size)
+uint32_t pixels_blur_taps(uint32_t size)
 {
 	return size / 10 / 2 * 2 + 1;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
 }
 
 size_t view_scratch_floats(const struct view_policy *policy, uint32_t max_width, uint32_t max_height)
 {
 	const uint32_t size = policy->size;
-	const size_t crop = pixels_resized_crop_scratch_floats(max_width, max_height, size, size);
-	const size_t blur = pixels_blur_scratch_floats(size, size, blur_taps(size));
-	return crop > blur ? crop : blur;
+	size_t floats = pixels_resized_crop_scratch_floats(max_width, max_height, size, size);
+	for (uint32_t i = 1; i < policy->count; i++)
+		if (policy->steps[i].op == VIEW_OP_BLUR)
+			floats = larger(floats, pixels_blur_scratch_floats(size, size, pixels_blur_taps(size)));
+		else if (policy->steps[i].op == VIEW_OP_SOBEL)
+			floats = larger(floats, (size_t)size * size * 3);
+	return floats;
 }
 
-static void adjust_colour(float *image, size_t pixels, enum view_colour_op op, float factor)
+size_t view_policies_scratch_floats(const struct view_policies *policies, uint32_t max_width, uint32_t max_height)
 {
-	switch (op) {
-	case VIEW_BRIGHTNESS:
-		pixels_brightness(image, pixels, factor);
+	size_t floats = 0;
+	for (uint32_t view = 0; view < policies->count; view++)
+		floats = larger(floats, view_scratch_floats(&policies->view[view], max_width, max_height));
+	return floats;
+}
+
+static void apply_step(const struct view_drawn *drawn, uint32_t size, float *scratch, float *out)
+{
+	const size_t pixels = (size_t)size * size;
+	switch (drawn->op) {
+	case VIEW_OP_FLIP:
+		pixels_flip(out, size, size);
 		break;
-	case VIEW_CONTRAST:
-		pixels_contrast(image, pixels, factor);
+	case VIEW_OP_VFLIP:
+		pixels_vflip(out, size, size);
 		break;
-	case VIEW_SATURATION:
-		pixels_saturation(image, pixels, factor);
+	case VIEW_OP_ROTATE90:
+		pixels_rotate90(out, size, drawn->quarters);
 		break;
-	case VIEW_HUE:
-		pixels_hue(image, pixels, factor);
+	case VIEW_OP_BRIGHTNESS:
+		pixels_brightness(out, pixels, drawn->value);
+		break;
+	case VIEW_OP_CONTRAST:
+		pixels_contrast(out, pixels, drawn->value);
+		break;
+	case VIEW_OP_SATURATION:
+		pixels_saturation(out, pixels, drawn->value);
+		break;
+	case VIEW_OP_HUE:
+		pixels_hue(out, pixels, drawn->value);
+		break;
+	case VIEW_OP_GRAY:
+		pixels_gray(out, pixels);
+		break;
+	case VIEW_OP_BLUR:
+		pixels_blur(out, size, size, pixels_blur_taps(size), drawn->value, scratch);
+		break;
+	case VIEW_OP_SOLARIZE:
+		pixels_solarize(out, pixels, drawn->value);
+		break;
+	case VIEW_OP_CUTOUT:
+		pixels_cutout(out, size, drawn->hole.x, drawn->hole.y, drawn->hole.width, drawn->hole.height);
+		break;
+	case VIEW_OP_SOBEL:
+		pixels_sobel(out, size, size, scratch);
+		break;
+	case VIEW_OP_NOISE:
+		pixels_noise(out, pixels, drawn->value, drawn->key);
+		break;
+	default: /* crops are done, and color is drawn as its four */
 		break;
 	}
+}
+
+void view_apply_steps(const struct view_params *params, uint32_t size, float *scratch, float *out)
+{
+	for (uint32_t i = 0; i < params->count; i++)
+		apply_step(&params->drawn[i], size, scratch, out);
 }
 
 void view_apply(const struct view_policy *policy, const struct view_params *params, const uint8_t *rgb,
 	uint32_t image_width, uint32_t image_height, float *scratch, float *out)
 {
-	const uint32_t size = policy->size;
-	const size_t pixels = (size_t)size * size;
-	pixels_resized_crop(rgb, image_width, image_height, params->x, params->y, params->width, params->height, size,
-		size, scratch, out);
-	if (params->flip)
-		pixels_flip(out, size, size);
-	for (unsigned i = 0; params->jitter && i < 4; i++)
-		adjust_colour(out, pixels, (enum view_colour_op)params->order[i], params->factor[params->order[i]]);
-	if (params->gray)
-		pixels_gray(out, pixels);
-	if (params->blur_sigma > 0)
-		pixels_blur(out, size, size, blur_taps(size), params->blur_sigma, scratch);
+	pixels_resized_crop(rgb, image_width, image_height, params->x, params->y, params->width, params->height,
+		policy->size, policy->size, scratch, out);
+	view_apply_steps(params, policy->size, scratch, out);
 }

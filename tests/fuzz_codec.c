@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct codec_context *context;
 	if (context == NULL)
-		context = codec_context_create(NULL);
+		context = codec_context_create(cpu_detect(), NULL);
 	struct codec_info info;
 	if (codec_probe(data, bytes, &info, NULL) != 0 || (uint64_t)info.width * info.height > MAX_PIXELS)
 		return 0;

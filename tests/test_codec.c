@@ -105,7 +105,7 @@ static void decodes_like_pillow(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	assert_non_null(context);
 	for (unsigned i = 0; i < golden_count; i++) {
 		const struct golden *golden = &goldens[i];
@@ -151,7 +151,7 @@ static void refuses_animations(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	struct codec_info info;
 	unsigned seen = 0;
 	for (unsigned i = 0; i < golden_count; i++) {
@@ -176,7 +176,7 @@ static void refuses_every_truncation(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	for (unsigned i = 0; i < golden_count; i++) {
 		const struct golden *golden = &goldens[i];
 		uint8_t *rgb;
@@ -200,7 +200,7 @@ static void survives_flipped_bits(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	uint32_t random = 12345;
 	for (unsigned i = 0; i < golden_count; i++) {
 		const struct golden *golden = &goldens[i];
@@ -235,7 +235,7 @@ static void png_checksums_count(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	struct golden *golden = goldens;
 	while (strcmp(golden->name, "rgb.png") != 0)
 		golden++;
@@ -255,7 +255,7 @@ static void refuses_another_size(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	for (unsigned i = 0; i < golden_count; i++) {
 		const struct golden *golden = &goldens[i];
 		uint8_t *rgb;
@@ -285,7 +285,7 @@ static void raw_is_copied(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	uint8_t pixels[5 * 3 * 3], out[sizeof pixels] = {0};
 	for (unsigned i = 0; i < sizeof pixels; i++)
 		pixels[i] = (uint8_t)(i * 7);
@@ -311,7 +311,7 @@ static void jpeg_tables_do_not_leak(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	uint8_t *rgb;
 	const struct golden *golden = &goldens[0];
 	assert_int_equal(golden->codec, SHARD_JPEG);
@@ -381,7 +381,7 @@ static void refuses_hundreds_of_scans(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	for (int refined = 0; refined < 2; refined++) {
 		unsigned long bytes = 0;
 		uint8_t *rgb;
@@ -401,7 +401,7 @@ static void encoders_round_trip(void **state)
 	(void)state;
 	static const uint32_t sizes[][2] = {{1, 1}, {3, 2}, {17, 31}, {640, 3}, {128, 96}};
 	struct error err = {0};
-	struct codec_context *context = codec_context_create(&err);
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
 	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		const uint32_t width = sizes[i][0], height = sizes[i][1];
 		const size_t bytes = (size_t)width * height * 3;

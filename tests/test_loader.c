@@ -15,6 +15,7 @@
 
 #include "stages/augment.h"
 #include "stages/loader.h"
+#include "stages/view_policy.h"
 #include "tests/helper_files.h"
 
 enum { RECORDS = 103, SIZE = 16, BATCH = 8 };
@@ -136,11 +137,20 @@ static int consume(void *ctx, struct worker *worker)
 
 struct how {
 	struct epoch_plan_config plan;
-	struct loader_config loader; /* set, plan, policy and batch are filled in */
-	uint64_t first, end;	     /* batches; end 0: loader_once() */
+	struct loader_config loader; /* set, plan, policies and batch are filled in */
+	const char *views;
+	uint64_t first, end; /* batches; end 0: loader_once() */
 	uint64_t stop_after;
 	uint64_t room; /* images that may come */
 };
+
+static void parse_views(struct view_policies *policies, const char *text)
+{
+	static const struct view_defaults defaults = {.size = SIZE, .views = 2, .strength = 0.5F, .area_min = 0.08F};
+	struct error err = {0};
+	if (view_policies_parse(policies, text, &defaults, "views", &err) < 0)
+		fail_msg("%s", err.message);
+}
 
 /* Runs the loader; returns the graph's result. */
 static int take(const struct fixture *fixture, const struct how *how, struct taken *taken, uint64_t *replaced,
@@ -157,7 +167,7 @@ static int take(const struct fixture *fixture, const struct how *how, struct tak
 	config.whole_batches = how->end > 0;
 	config.check_hash = true;
 	config.seed = 5;
-	view_policy_init(&config.policy, config.views == 2 ? VIEW_SIMCLR : VIEW_CENTER, SIZE, 0.5f);
+	parse_views(&config.policies, how->views);
 	struct loader *loader = loader_create(arena, &config, err);
 	assert_non_null(loader);
 	if (how->end > 0)
@@ -165,11 +175,11 @@ static int take(const struct fixture *fixture, const struct how *how, struct tak
 	else
 		loader_once(loader);
 	*taken = (struct taken){
-		.x = calloc(how->room * config.views * row_floats, sizeof(float)),
+		.x = calloc(how->room * config.policies.count * row_floats, sizeof(float)),
 		.record = calloc(how->room, sizeof(uint64_t)),
 		.label = calloc(how->room, sizeof(int32_t)),
 	};
-	struct consumer consumer = {loader, config.views, taken, how->stop_after};
+	struct consumer consumer = {loader, config.policies.count, taken, how->stop_after};
 	struct stage stage = {
 		.name = "consume", .run = consume, .ctx = &consumer, .in = loader_batches(loader), .caller_runs = 1};
 	struct graph *graph = calloc(1, sizeof *graph);
@@ -187,7 +197,7 @@ static int take(const struct fixture *fixture, const struct how *how, struct tak
 }
 
 /* Image number i of a run from epoch_samples a epoch, made without the pipeline, must be what came. */
-static void check_image(const struct epoch_plan *plan, const struct view_policy *policy, unsigned views, uint64_t seq,
+static void check_image(const struct epoch_plan *plan, const struct view_policies *policies, uint64_t seq,
 	uint64_t epoch_samples, const struct taken *taken, uint64_t i)
 {
 	uint32_t epoch = (uint32_t)(seq / epoch_samples), width, height;
@@ -195,14 +205,17 @@ static void check_image(const struct epoch_plan *plan, const struct view_policy 
 	assert_int_equal(taken->record[i], record);
 	assert_int_equal(taken->label[i], record % 3);
 	unsigned char *rgb = make_image(record, &width, &height);
-	float *scratch = aligned_alloc(64, (view_scratch_floats(policy, width, height) * sizeof(float) + 63) / 64 * 64);
+	float *scratch = aligned_alloc(
+		64, (view_policies_scratch_floats(policies, width, height) * sizeof(float) + 63) / 64 * 64);
 	float *expected = calloc(row_floats, sizeof(float));
-	for (uint32_t v = 0; v < views; v++) {
+	for (uint32_t v = 0; v < policies->count; v++) {
+		const struct view_policy *policy = &policies->view[v];
 		struct philox stream = philox_stream(5, epoch, record, v, PHILOX_AUGMENT);
 		struct view_params params;
 		view_params_draw(&params, policy, width, height, &stream);
 		view_apply(policy, &params, rgb, width, height, scratch, expected);
-		assert_memory_equal(expected, taken->x + (i * views + v) * row_floats, row_floats * sizeof(float));
+		assert_memory_equal(
+			expected, taken->x + (i * policies->count + v) * row_floats, row_floats * sizeof(float));
 	}
 	free(expected);
 	free(scratch);
@@ -213,15 +226,15 @@ static void check_run(const struct fixture *fixture, const struct how *how, cons
 	uint64_t first_image, uint64_t images)
 {
 	struct error err = {0};
-	struct view_policy policy;
+	struct view_policies policies;
 	uint64_t length = how->plan.limit ? how->plan.limit : RECORDS;
 	uint64_t epoch_samples = how->end > 0 ? length / BATCH * BATCH : length;
-	view_policy_init(&policy, how->loader.views == 2 ? VIEW_SIMCLR : VIEW_CENTER, SIZE, 0.5f);
+	parse_views(&policies, how->views);
 	struct epoch_plan *plan = epoch_plan_create(fixture->set, &how->plan, &err);
 	assert_non_null(plan);
 	assert_int_equal(taken->images, images);
 	for (uint64_t i = 0; i < images; i++)
-		check_image(plan, &policy, how->loader.views, first_image + i, epoch_samples, taken, i);
+		check_image(plan, &policies, first_image + i, epoch_samples, taken, i);
 	epoch_plan_destroy(plan);
 }
 
@@ -232,6 +245,8 @@ static void any_threads_engine_and_order_give_the_same_batches(void **state)
 	fixture_make(&fixture, UINT64_MAX);
 	static const enum epoch_order orders[] = {EPOCH_FULL, EPOCH_WINDOW, EPOCH_SEQUENTIAL};
 	static const unsigned threads[][2] = {{1, 1}, {2, 1}, {5, 3}};
+	static const char *const views[] = {"simclr", "simclr cutout(0.25) noise | crop flip rotate90 sobel",
+		"simclr solarize | 3x crop(0.1,0.4) blur vflip | center"};
 	static const enum engine_kind engines[] = {ENGINE_AUTO, ENGINE_PREAD};
 	for (unsigned o = 0; o < 3; o++)
 		for (unsigned t = 0; t < 3; t++)
@@ -239,12 +254,12 @@ static void any_threads_engine_and_order_give_the_same_batches(void **state)
 				for (uint64_t limit = 0; limit <= 40; limit += 40) {
 					struct how how = {
 						.plan = {.order = orders[o], .seed = 9, .window = 3, .limit = limit},
-						.loader = {.views = 2,
-							.workers = threads[t][0],
+						.loader = {.workers = threads[t][0],
 							.unpackers = threads[t][1],
 							.engine = engines[e],
 							.depth = 1 + 3 * t,
 							.batches = 1 + t},
+						.views = views[t],
 						.end = 29,
 						.room = 29 * BATCH,
 					};
@@ -266,7 +281,8 @@ static void a_run_may_start_and_stop_anywhere(void **state)
 		for (unsigned window = 0; window < 2; window++) {
 			struct how how = {
 				.plan = {.order = window ? EPOCH_WINDOW : EPOCH_FULL, .seed = 3, .window = 2},
-				.loader = {.views = 2, .workers = 2, .unpackers = 2},
+				.loader = {.workers = 2, .unpackers = 2},
+				.views = "simclr",
 				.first = first,
 				.end = 30,
 				.stop_after = first % 2 ? 2 : 0,
@@ -289,7 +305,8 @@ static void evaluation_sees_every_image_once_in_order(void **state)
 	for (unsigned workers = 1; workers <= 4; workers++) {
 		struct how how = {
 			.plan = {.order = EPOCH_SEQUENTIAL},
-			.loader = {.views = 1, .workers = workers, .unpackers = 1},
+			.loader = {.workers = workers, .unpackers = 1},
+			.views = "1x center",
 			.room = RECORDS,
 		};
 		struct error err = {0};
@@ -311,7 +328,8 @@ static void a_bad_image_fails_by_name_or_is_replaced(void **state)
 	fixture_make(&fixture, 77);
 	struct how how = {
 		.plan = {.order = EPOCH_SEQUENTIAL},
-		.loader = {.views = 1, .workers = 2, .unpackers = 1, .bad = DECODE_BAD_FAIL},
+		.loader = {.workers = 2, .unpackers = 1, .bad = DECODE_BAD_FAIL},
+		.views = "1x center",
 		.room = RECORDS,
 	};
 	struct error err = {0};
@@ -351,7 +369,8 @@ static void a_damaged_block_fails_by_name_or_its_images_are_replaced(void **stat
 	damage(fixture.paths[1], shard_block(shard_set_at(fixture.set, 1), 0));
 	struct how how = {
 		.plan = {.order = EPOCH_SEQUENTIAL},
-		.loader = {.views = 1, .workers = 2, .unpackers = 1, .bad = DECODE_BAD_FAIL},
+		.loader = {.workers = 2, .unpackers = 1, .bad = DECODE_BAD_FAIL},
+		.views = "1x center",
 		.room = RECORDS,
 	};
 	struct error err = {0};
@@ -383,12 +402,11 @@ static void a_batch_larger_than_the_data_is_refused(void **state)
 	struct epoch_plan *plan = epoch_plan_create(fixture.set, &plan_config, &err);
 	struct loader_config config = {.set = fixture.set,
 		.plan = plan,
-		.views = 2,
 		.batch = RECORDS + 1,
 		.whole_batches = true,
 		.workers = 1,
 		.unpackers = 1};
-	view_policy_init(&config.policy, VIEW_SIMCLR, SIZE, 0.5f);
+	parse_views(&config.policies, "simclr");
 	assert_null(loader_create(arena, &config, &err));
 	assert_int_equal(err.code, ERROR_MISMATCH);
 	assert_non_null(strstr(err.message, "--batch 104"));

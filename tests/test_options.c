@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/nearest.h"
 #include "tools/command.h"
 #include "tools/options.h"
 
@@ -373,14 +374,14 @@ static void test_nearest(void **state)
 {
 	(void)state;
 	static const char *const words[] = {"pack", "inspect", "verify", "train"};
-	assert_string_equal(command_nearest("pakc", words, 4), "pack");
-	assert_string_equal(command_nearest("ins", words, 4), "inspect");
-	assert_string_equal(command_nearest("trian", words, 4), "train");
+	assert_string_equal(nearest_word("pakc", words, 4), "pack");
+	assert_string_equal(nearest_word("ins", words, 4), "inspect");
+	assert_string_equal(nearest_word("trian", words, 4), "train");
 	static const char *const swapped[] = {"in", "to"};
-	assert_string_equal(command_nearest("ot", swapped, 2), "to");
-	assert_null(command_nearest("x", words, 4));
-	assert_null(command_nearest("nothing", words, 4));
-	assert_null(command_nearest("a-name-longer-than-any-word-could-reasonably-be-and-more", words, 4));
+	assert_string_equal(nearest_word("ot", swapped, 2), "to");
+	assert_null(nearest_word("x", words, 4));
+	assert_null(nearest_word("nothing", words, 4));
+	assert_null(nearest_word("a-name-longer-than-any-word-could-reasonably-be-and-more", words, 4));
 }
 
 int main(void)

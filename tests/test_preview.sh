@@ -66,9 +66,9 @@ result "--seed changes the views; no two of a sheet are the same"
 views --strength 0 --rows 40 >zero && grep -q ' b1.00 ' zero && ! grep -qE ' [bcs](0|1\.[0-9]*[1-9])' zero
 result "--strength 0 leaves colours as they are"
 
-views --policy crop-flip >flip && ! grep -vE '^"crop [0-9]+,[0-9]+ [0-9]+x[0-9]+( flip)?"$' flip >>report &&
-	views --policy center >same && [ "$(sort -u same)" = '"crop 0,0 32x32"' ]
-result "--policy: crop and flip alone, or the test image"
+views --views crop-flip >flip && ! grep -vE '^"crop [0-9]+,[0-9]+ [0-9]+x[0-9]+( flip)?"$' flip >>report &&
+	views --views center >same && [ "$(sort -u same)" = '"crop 0,0 32x32"' ]
+result "--views: crop and flip alone, or the test image"
 
 preview 0 set.ring -o large.png --rows 2 --size 224 && [ "$(png_width large.png)" -ge 672 ]
 result "--size makes larger cells"
@@ -89,7 +89,7 @@ result "a file that is not there"
 preview 1 sheet.png -o none.png && grep -q 'sheet.png' report && [ ! -e none.png ]
 result "a file that is no shard"
 
-preview 2 && preview 2 set.ring && preview 2 set.ring -o none.png --size 4 && preview 2 set.ring -o none.png --policy x &&
+preview 2 && preview 2 set.ring && preview 2 set.ring -o none.png --size 4 && preview 2 set.ring -o none.png --views x &&
 	preview 2 set.ring -o none.png --rows 0 && [ ! -e none.png ]
 result "wrong usage is exit code 2"
 

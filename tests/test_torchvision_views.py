@@ -83,6 +83,16 @@ def single_operations():
         compare(op, [(op, image, (f,)) for image in images for f in factors], TOLERANCE[op])
     shifts = [-0.5, -0.2, -0.1234, -1e-9, 0, 0.0421, 0.2, 0.5]
     compare("hue", [("hue", image, (s,)) for image in images for s in shifts], TOLERANCE["hue"])
+    squares = [images[1], rng.random((33, 33, 3)).astype(np.float32), rng.random((6, 6, 3)).astype(np.float32)]
+    for op in ("vflip", "sobel"):
+        compare(op, [(op, image, ()) for image in images], TOLERANCE[op])
+    compare("rotate90", [("rotate90", image, (q,)) for image in squares for q in (1, 2, 3)], TOLERANCE["rotate90"])
+    compare("solarize", [("solarize", image, (t,)) for image in images for t in (0, 0.3, 0.5, 1)],
+            TOLERANCE["solarize"])
+    holes = [(0, 0, 1, 1), (3, 2, 4, 3), (0, 0, 7, 5)]
+    compare("cutout", [("cutout", image, hole) for image in images for hole in holes], TOLERANCE["cutout"])
+    noises = [(0.01, 1, 2), (0.1, 999999999, 0), (1, 0, 0)]
+    compare("noise", [("noise", image, n) for image in images for n in noises], TOLERANCE["noise"])
     blurs = [(taps, sigma) for taps in (3, 9, 23) for sigma in (0.1, 0.77, 2.0)]
     compare("blur", [("blur", image, b) for image in images[:4] for b in blurs], TOLERANCE["blur"])
 
@@ -148,13 +158,13 @@ def fallback_crops():
 
 
 def main():
-    print("1..12")
+    print("1..18")
     single_operations()
     crops()
     whole_views()
     pillow()
     fallback_crops()
-    assert len(results) == 12
+    assert len(results) == 18
     sys.exit(0 if all(results) else 1)
 
 

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/views.h"
+#include "stages/view_policy.h"
 
 /* ---- requests: OP WIDTH HEIGHT ARGUMENTS... ---- */
 
@@ -78,24 +78,31 @@ static bool parse_request(struct request *request, const char *text)
 	return true;
 }
 
+static void add_drawn(struct view_params *params, enum view_op op, double value)
+{
+	params->drawn[params->count++] = (struct view_drawn){.op = op, .value = (float)value};
+}
+
 /* view: SIZE X Y WIDTH HEIGHT FLIP JITTER ORDER(4 numbers) FACTORS(4) GRAY SIGMA */
 static void run_view(const struct request *request, const uint8_t *input, float *out)
 {
 	const double *a = request->arguments;
 	struct view_policy policy;
 	view_policy_init(&policy, VIEW_SIMCLR, (uint32_t)a[0], 1);
-	struct view_params params = {.x = (uint32_t)a[1],
-		.y = (uint32_t)a[2],
-		.width = (uint32_t)a[3],
-		.height = (uint32_t)a[4],
-		.flip = a[5] > 0,
-		.jitter = a[6] > 0,
-		.gray = a[15] > 0,
-		.blur_sigma = (float)a[16]};
-	for (unsigned i = 0; i < 4; i++) {
-		params.order[i] = (uint8_t)a[7 + i];
-		params.factor[i] = (float)a[11 + i];
+	policy.steps[4].op = VIEW_OP_BLUR; /* also where the recipe has none: scratch is for it */
+	policy.count = 5;
+	struct view_params params = {
+		.x = (uint32_t)a[1], .y = (uint32_t)a[2], .width = (uint32_t)a[3], .height = (uint32_t)a[4]};
+	if (a[5] > 0)
+		add_drawn(&params, VIEW_OP_FLIP, 0);
+	for (unsigned i = 0; i < 4 && a[6] > 0; i++) {
+		const unsigned colour = (unsigned)a[7 + i];
+		add_drawn(&params, (enum view_op)(VIEW_OP_BRIGHTNESS + colour), a[11 + colour]);
 	}
+	if (a[15] > 0)
+		add_drawn(&params, VIEW_OP_GRAY, 0);
+	if (a[16] > 0)
+		add_drawn(&params, VIEW_OP_BLUR, a[16]);
 	float *scratch = aligned(view_scratch_floats(&policy, request->width, request->height) * sizeof(float));
 	view_apply(&policy, &params, input, request->width, request->height, scratch, out);
 	free(scratch);
@@ -118,11 +125,21 @@ static void run_blur(float *image, uint32_t width, uint32_t height, uint32_t tap
 	free(scratch);
 }
 
+static void run_sobel(float *image, uint32_t width, uint32_t height)
+{
+	float *scratch = aligned((size_t)width * height * 3 * sizeof(float));
+	pixels_sobel(image, width, height, scratch);
+	free(scratch);
+}
+
 static bool run_request(const struct request *request, const void *input, float *out)
 {
 	const size_t pixels = (size_t)request->width * request->height;
 	const float factor = (float)request->arguments[0];
 	const char *op = request->op;
+	uint32_t whole[4];
+	for (unsigned i = 0; i < 4; i++)
+		whole[i] = (uint32_t)request->arguments[i];
 	if (!takes_bytes(request))
 		memcpy(out, input, input_bytes(request));
 	if (strcmp(op, "crop") == 0)
@@ -141,6 +158,18 @@ static bool run_request(const struct request *request, const void *input, float 
 		pixels_hue(out, pixels, factor);
 	else if (strcmp(op, "gray") == 0)
 		pixels_gray(out, pixels);
+	else if (strcmp(op, "vflip") == 0)
+		pixels_vflip(out, request->width, request->height);
+	else if (strcmp(op, "rotate90") == 0)
+		pixels_rotate90(out, request->width, (uint32_t)factor);
+	else if (strcmp(op, "solarize") == 0)
+		pixels_solarize(out, pixels, factor);
+	else if (strcmp(op, "cutout") == 0)
+		pixels_cutout(out, request->width, whole[0], whole[1], whole[2], whole[3]);
+	else if (strcmp(op, "sobel") == 0)
+		run_sobel(out, request->width, request->height);
+	else if (strcmp(op, "noise") == 0)
+		pixels_noise(out, pixels, factor, whole + 1);
 	else if (strcmp(op, "blur") == 0)
 		run_blur(out, request->width, request->height, (uint32_t)factor, (float)request->arguments[1]);
 	else
@@ -460,6 +489,83 @@ static void blur_keeps_flat_and_spreads_a_dot(void **state)
 	free(image);
 }
 
+static void turning_and_mirroring(void **state)
+{
+	(void)state;
+	for (uint32_t side = 1; side < 8; side++) {
+		const size_t pixels = (size_t)side * side, bytes = pixels * 12;
+		float *image = random_image(pixels), *kept = aligned(bytes);
+		memcpy(kept, image, bytes);
+		for (unsigned i = 0; i < 4; i++) {
+			pixels_rotate90(image, side, 1);
+			if (i == 0) /* the right column became the top row */
+				for (size_t x = 0; x < side; x++)
+					assert_memory_equal(image + x * 3, kept + (x * side + side - 1) * 3, 12);
+		}
+		assert_memory_equal(image, kept, bytes);
+		pixels_rotate90(image, side, 3);
+		pixels_rotate90(image, side, 1);
+		assert_memory_equal(image, kept, bytes);
+		pixels_rotate90(image, side, 2);
+		pixels_flip(image, side, side);
+		pixels_vflip(image, side, side);
+		assert_memory_equal(image, kept, bytes);
+		free(image);
+		free(kept);
+	}
+}
+
+/* Mean, deviation and shape of the noise, that channels and neighbours share nothing, and that 0 and 1 are kept. */
+static void noise_is_normal(void **state)
+{
+	(void)state;
+	enum { PIXELS = 40000, FLOATS = 3 * PIXELS };
+	static const uint32_t key[2] = {12345, 678};
+	float *image = aligned(FLOATS * sizeof(float)), *other = aligned(FLOATS * sizeof(float));
+	for (size_t i = 0; i < FLOATS; i++)
+		image[i] = other[i] = 0.5F;
+	pixels_noise(image, PIXELS, 0.1F, key);
+	pixels_noise(other, PIXELS - 7, 0.1F, key);
+	assert_memory_equal(image, other, (FLOATS - 21) * sizeof(float)); /* a float's number is its own */
+	assert_true(other[FLOATS - 21] == 0.5F);
+	double sum = 0, squares = 0, fourth = 0, lags[6] = {0};
+	for (size_t i = 0; i < FLOATS; i++) {
+		const double z = ((double)image[i] - 0.5) / 0.1;
+		sum += z;
+		squares += z * z;
+		fourth += z * z * z * z;
+		for (size_t lag = 1; lag < 6 && lag <= i; lag++)
+			lags[lag] += z * ((double)image[i - lag] - 0.5) / 0.1;
+	}
+	/* 3.29 standard deviations each; values beyond 5 of them are clipped, of which there is a share of 6e-7. */
+	assert_true(fabs(sum / FLOATS) < 3.29 / sqrt(FLOATS));
+	assert_true(fabs(squares / FLOATS - 1) < 3.29 * sqrt(2.0 / FLOATS));
+	assert_true(fabs(fourth / FLOATS - 3) < 3.29 * sqrt(96.0 / FLOATS));
+	for (size_t lag = 1; lag < 6; lag++)
+		assert_true(fabs(lags[lag] / FLOATS) < 3.29 / sqrt(FLOATS));
+	pixels_noise(image, PIXELS, 1, key);
+	for (size_t i = 0; i < FLOATS; i++)
+		assert_true(image[i] >= 0 && image[i] <= 1);
+	free(image);
+	free(other);
+}
+
+static void a_flat_image_has_no_edges(void **state)
+{
+	(void)state;
+	static const uint32_t sizes[][2] = {{1, 1}, {1, 5}, {5, 1}, {2, 2}, {8, 5}};
+	for (unsigned s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+		const size_t floats = (size_t)sizes[s][0] * sizes[s][1] * 3;
+		float *image = aligned(floats * sizeof(float));
+		for (size_t i = 0; i < floats; i++)
+			image[i] = 0.3F;
+		run_sobel(image, sizes[s][0], sizes[s][1]);
+		for (size_t i = 0; i < floats; i++)
+			assert_true(image[i] == 0);
+		free(image);
+	}
+}
+
 /* Random views of random sizes: no float outside [0,1], the same bytes again, exact scratch (AddressSanitizer). */
 static void views_stay_in_range_and_repeat(void **state)
 {
@@ -467,7 +573,14 @@ static void views_stay_in_range_and_repeat(void **state)
 	static const uint32_t sizes[] = {1, 8, 32, 48};
 	for (uint32_t trial = 0; trial < 120; trial++) {
 		struct view_policy policy;
-		view_policy_init(&policy, trial % 3 == 2 ? VIEW_CENTER : VIEW_SIMCLR, sizes[trial % 4], 1);
+		static const char *const texts[] = {"simclr", "center",
+			"crop vflip rotate90 sobel noise(0.3) cutout(0.9) solarize@1",
+			"whole cutout blur@1 color@1 cutout(0.001) sobel sobel hue brightness"};
+		struct view_policies policies;
+		const struct view_defaults defaults = {
+			.size = sizes[trial % 4], .views = 1, .strength = 1, .area_min = 0.08F};
+		assert_int_equal(view_policies_parse(&policies, texts[trial / 4 % 4], &defaults, "views", NULL), 0);
+		policy = policies.view[0];
 		const uint32_t width = 1 + (uint32_t)(random_unit() * 90), height = 1 + (uint32_t)(random_unit() * 90);
 		struct philox stream = philox_stream(1, 2, trial, 0, PHILOX_TEST);
 		struct view_params params;
@@ -505,6 +618,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(neutral_factors_change_nothing),
 		cmocka_unit_test(extreme_factors),
 		cmocka_unit_test(blur_keeps_flat_and_spreads_a_dot),
+		cmocka_unit_test(turning_and_mirroring),
+		cmocka_unit_test(noise_is_normal),
+		cmocka_unit_test(a_flat_image_has_no_edges),
 		cmocka_unit_test(views_stay_in_range_and_repeat),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
  * Every mode is a file of its own, with its own options. What they share is here: a net with synthetic views, fed as
  * the loader would feed it, so that nothing but computing is measured.
  */
+#include "pipeline/nearest.h"
 #include "tools/bench.h"
 
 #include <inttypes.h>
@@ -54,7 +55,7 @@ int command_bench(int argc, char **argv)
 			return modes[i].run(argc - 1, argv + 1);
 		words[i] = modes[i].name;
 	}
-	const char *near = command_nearest(name, words, MODES);
+	const char *near = nearest_word(name, words, MODES);
 	if (near != NULL)
 		fprintf(stderr, "ringclr bench: no mode '%s'; did you mean %s?\n\n", name, near);
 	else

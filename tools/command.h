@@ -48,7 +48,4 @@ __attribute__((format(printf, 2, 3))) void command_note(const char *command, con
 void command_catch_interrupts(void);
 bool command_interrupted(void);
 
-/* The one of `words` nearest to name, for "did you mean"; NULL when none is near. */
-const char *command_nearest(const char *name, const char *const *words, unsigned count);
-
 #endif

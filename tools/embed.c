@@ -9,9 +9,10 @@
 #include "tools/encoder.h"
 #include "tools/json.h"
 #include "tools/npy.h"
+#include "tools/views_option.h"
 
 struct embed_options {
-	const char *output, *labels;
+	const char *output, *labels, *views;
 	bool json;
 	struct encoder_options encoder;
 	struct runtime_options runtime;
@@ -23,6 +24,8 @@ static const struct option_spec spec[] = {
 		.required = true),
 	OPTION_STRING(struct embed_options, labels, "labels", "FILE.npy", NULL,
 		"also write the labels, int32 [images]; -1: none"),
+	OPTION_STRING(struct embed_options, views, "views", "TEXT", "center",
+		"the one view of each image that is encoded; --seed is its random numbers'"),
 	OPTION_FLAG(struct embed_options, json, "json", "no", "print the result as one JSON object"),
 	ENCODER_OPTIONS(struct embed_options, encoder),
 	RUNTIME_OPTIONS(struct embed_options, runtime),
@@ -32,13 +35,15 @@ static const struct option_table table = {
 	.command = "embed",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
-	.about = "Writes the features h of every image (centre view, BatchNorm in inference mode) in the order of the "
+	.about = "Writes the features h of every image (its centre, or --views; BatchNorm in inference mode) in the "
+		 "order of the "
 		 "shard, for NumPy and "
 		 "whatever reads its files.",
 	.operands = "RUN|FILE.safetensors F",
 	.operand_help = "the encoder, then the shard; with --encoder random or pixels the shard alone will do",
 	.operand_min = 1,
 	.operand_max = 2,
+	.notes = views_option_help,
 	.examples = "ringclr embed run test.ring -o features.npy --labels labels.npy\n"
 		    "ringclr embed --encoder random test.ring -o random.npy\n",
 };
@@ -94,9 +99,14 @@ static int open_input(struct embed_job *job, struct error *err)
 	struct loader_config config = runtime_loader_config(&job->runtime);
 	config.set = job->set;
 	config.plan = job->plan;
-	config.views = 1;
 	config.batch = EMBED_ROWS;
-	view_policy_init(&config.policy, VIEW_CENTER, job->encoder.size, 0);
+	config.seed = o->encoder.seed;
+	const struct view_defaults defaults = {.size = job->encoder.size,
+		.views = 1,
+		.strength = job->encoder.size <= 32 ? 0.5F : 1,
+		.area_min = 0.08F};
+	if (views_option_parse(&config.policies, o->views, &defaults, 1, err) < 0)
+		return err->code;
 	job->loader = loader_create(job->runtime.arena, &config, err);
 	if (!job->loader)
 		return err->code;

@@ -24,7 +24,7 @@ struct encoder_options {
 		OPTION_STRING(S, m.model, "model", "NAME", "resnet18", "for --encoder random without a file"),         \
 		OPTION_DOUBLE(S, m.width, "width", "F", "1", 0.01, 16, "for --encoder random without a file"),         \
 		OPTION_U64(S, m.size, "size", "PIXELS", "0", 0, 1024, "side of the input; 0: the file's, or 32"),      \
-		OPTION_U64(S, m.seed, "seed", "N", "1", 0, UINT64_MAX, "of random weights"),                           \
+		OPTION_U64(S, m.seed, "seed", "N", "1", 0, UINT64_MAX, "of random weights, order and views"),          \
 		OPTION_CHOICE(S, m.precision, "precision", "file|fp32|bf16|auto", "file",                              \
 			"of activations and products; file: as the weights were trained, or fp32"),                    \
 		OPTION_CHOICE(S, m.conv, "conv", "file|auto|direct|winograd", "file",                                  \

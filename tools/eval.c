@@ -8,12 +8,13 @@
 #include "tools/encoder.h"
 #include "tools/evaluate.h"
 #include "tools/json.h"
+#include "tools/views_option.h"
 
 enum { METHOD_KNN, METHOD_LINEAR };
 enum { SOLVER_LBFGS, SOLVER_SGD };
 
 struct eval_options {
-	const char *train, *test;
+	const char *train, *test, *views;
 	unsigned method, solver;
 	uint64_t limit_images, knn_k, epochs, batch;
 	double lr;
@@ -40,6 +41,8 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct eval_options, epochs, "epochs", "N", "100", 1, 100000, "sgd: passes over --train"),
 	OPTION_U64(struct eval_options, batch, "batch", "N", "512", 1, 65536, "sgd: images of one step"),
 	OPTION_DOUBLE(struct eval_options, lr, "lr", "RATE", "0.1", 0, 1000, "sgd: rate of 256 images; cosine to 0"),
+	OPTION_STRING(struct eval_options, views, "views", "TEXT", "crop-flip",
+		"sgd: the one view of each image to learn on"),
 	OPTION_FLAG(struct eval_options, json, "json", "no", "print the result as one JSON object"),
 	ENCODER_OPTIONS(struct eval_options, encoder),
 	RUNTIME_OPTIONS(struct eval_options, runtime),
@@ -56,6 +59,7 @@ static const struct option_table table = {
 	.operand_help = "folder of a run, a checkpoint of ringclr, or torchvision ResNet weights",
 	.operand_min = 0,
 	.operand_max = 1,
+	.notes = views_option_help,
 	.examples = "ringclr eval run --train train.ring --test test.ring\n"
 		    "ringclr eval run --train train.ring --test test.ring --method linear --json\n"
 		    "ringclr eval run --encoder random --train train.ring --test test.ring\n",
@@ -108,11 +112,15 @@ static int create_sgd(struct eval_job *job, struct error *err)
 	struct loader_config config = runtime_loader_config(&job->runtime);
 	config.set = job->train;
 	config.plan = job->plan;
-	config.views = 1;
 	config.batch = (uint32_t)o->batch;
 	config.whole_batches = true;
 	config.seed = o->encoder.seed;
-	view_policy_init(&config.policy, VIEW_CROP_FLIP, job->encoder.size, 0);
+	const struct view_defaults defaults = {.size = job->encoder.size,
+		.views = 1,
+		.strength = job->encoder.size <= 32 ? 0.5F : 1,
+		.area_min = 0.08F};
+	if (views_option_parse(&config.policies, o->views, &defaults, 1, err) < 0)
+		return err->code;
 	job->loader = loader_create(job->runtime.arena, &config, err);
 	if (!job->loader)
 		return err->code;

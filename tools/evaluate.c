@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "stages/view_policy.h"
+
 static int check_classes(const struct evaluate_config *config, struct error *err)
 {
 	const struct shard *train = shard_set_at(config->train, 0), *test = shard_set_at(config->test, 0);
@@ -35,9 +37,8 @@ static int create_side(
 	struct loader_config config = runtime_loader_config(runtime);
 	config.set = set;
 	config.plan = evaluator->plans[side];
-	config.views = 1;
 	config.batch = evaluator->config.batch;
-	view_policy_init(&config.policy, VIEW_CENTER, evaluator->config.size, 0);
+	view_policies_init(&config.policies, 1, VIEW_CENTER, evaluator->config.size, 0);
 	evaluator->loaders[side] = loader_create(runtime->arena, &config, err);
 	if (!evaluator->loaders[side])
 		return err->code;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipeline/nearest.h"
 #include "tools/command.h"
 
 #define COMMAND_ENTRY(name, summary) {#name, summary, command_##name},
@@ -33,7 +34,7 @@ static const struct command *find_command(const char *name)
 	const char *words[COMMANDS];
 	for (int i = 0; i < COMMANDS; i++)
 		words[i] = commands[i].name;
-	const char *near = command_nearest(name, words, COMMANDS);
+	const char *near = nearest_word(name, words, COMMANDS);
 	if (near != NULL)
 		fprintf(stderr, "ringclr: no command '%s'; did you mean %s?\n", name, near);
 	else

@@ -9,6 +9,7 @@
  * The command line is walked twice: first to find --config, whose values must be there before the flags override them,
  * then to apply the flags.
  */
+#include "pipeline/nearest.h"
 #include "tools/options.h"
 
 #include <ctype.h>
@@ -71,7 +72,7 @@ int options_unknown(
 	}
 	words[count++] = "config";
 	words[count++] = "help";
-	const char *near = command_nearest(name, words, count);
+	const char *near = nearest_word(name, words, count);
 	if (near == NULL)
 		return error_set(
 			err, ERROR_USAGE, "%s: no such option; 'ringclr %s --help' lists them", source, table->command);

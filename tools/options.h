@@ -117,6 +117,7 @@ struct option_table {
 	const char *operand_help;
 	unsigned operand_min, operand_max; /* how many; OPTIONS_ANY: no upper limit */
 	const char *examples;		   /* lines, each ending in \n; indented by --help */
+	void (*notes)(FILE *out);	   /* prints more between options and examples of --help; NULL: nothing */
 };
 
 enum option_origin { OPTION_DEFAULT, OPTION_FROM_RECORD, OPTION_FROM_FILE, OPTION_FROM_FLAG };
@@ -141,6 +142,8 @@ int options_read(struct options *options, const struct option_table *table, void
 	struct error *err);
 
 void options_help(const struct option_table *table, FILE *out);
+/* One entry of such a list: `left`, then the text in its column, wrapped. */
+void options_help_entry(FILE *out, const char *left, const char *text);
 
 /* Where the value came from; true for given when by flag or file. An unknown name is a mistake of the caller: DEFAULT.
  */

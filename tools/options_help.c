@@ -74,6 +74,18 @@ static void describe_range(const struct option_spec *spec, char *text, size_t ca
 		snprintf(text, capacity, "%s to %s", low, high);
 }
 
+void options_help_entry(FILE *out, const char *left, const char *text)
+{
+	int column = (int)strlen(left);
+	fputs(left, out);
+	if (column + 2 > HELP_COLUMN) {
+		fputc('\n', out);
+		column = 0;
+	}
+	fprintf(out, "%*s", HELP_COLUMN - column, "");
+	print_wrapped(out, text, HELP_COLUMN, HELP_COLUMN);
+}
+
 static void print_option(FILE *out, const struct option_spec *spec)
 {
 	char left[256], range[96], text[2048];
@@ -83,15 +95,8 @@ static void print_option(FILE *out, const struct option_spec *spec)
 	if (spec->letter != 0)
 		snprintf(letter, sizeof(letter), "-%c, ", spec->letter);
 	const char *metavar = spec->type == OPTION_TYPE_CHOICE ? spec->choices : spec->metavar;
-	int column = snprintf(left, sizeof(left), "  %s--%s%s%s%s", letter, on ? "[no-]" : "", spec->name,
-		is_flag ? "" : " ", is_flag ? "" : metavar);
-	fputs(left, out);
-	if (column + 2 > HELP_COLUMN) {
-		fputc('\n', out);
-		column = 0;
-	}
-	fprintf(out, "%*s", HELP_COLUMN - column, "");
-
+	snprintf(left, sizeof(left), "  %s--%s%s%s%s", letter, on ? "[no-]" : "", spec->name, is_flag ? "" : " ",
+		is_flag ? "" : metavar);
 	describe_range(spec, range, sizeof(range));
 	const char *fallback = is_flag ? (on ? "yes" : NULL) : spec->fallback;
 	const char *need = spec->required ? "required" : "";
@@ -100,7 +105,7 @@ static void print_option(FILE *out, const struct option_spec *spec)
 		fallback != NULL ? "default " : "", fallback != NULL ? fallback : "",
 		*range != '\0' && (fallback != NULL || spec->required) ? "; " : "", range,
 		fallback != NULL || *range != '\0' || spec->required ? "]" : "");
-	print_wrapped(out, text, HELP_COLUMN, HELP_COLUMN);
+	options_help_entry(out, left, text);
 }
 
 static void print_usage(const struct option_table *table, FILE *out)
@@ -144,6 +149,8 @@ void options_help(const struct option_table *table, FILE *out)
 	fputs("\nGeneral:\n", out);
 	for (size_t i = 0; i < sizeof(general) / sizeof(general[0]); i++)
 		print_option(out, &general[i]);
+	if (table->notes != NULL)
+		table->notes(out);
 	if (table->examples == NULL)
 		return;
 	fputs("\nExamples:\n", out);

@@ -259,7 +259,7 @@ static int work_loop(struct run *run, struct work *work, struct worker *worker)
 
 static int work_run(void *ctx, struct worker *worker)
 {
-	struct work work = {.codecs = codec_context_create(worker->err)};
+	struct work work = {.codecs = codec_context_create(cpu_detect(), worker->err)};
 	int rc = work.codecs == NULL ? worker->err->code : work_loop(ctx, &work, worker);
 	codec_context_destroy(work.codecs);
 	free(work.rgb);

@@ -2,7 +2,7 @@
 /*
  * ringclr preview: the augmented views that training sees, as one picture.
  *
- * A row is an image as it is, with the crops of its two views outlined, then the views, each over its parameters. They
+ * A row is an image as it is, with the crops of its views outlined, then the views, each over its parameters. They
  * come from the functions and the random streams of training: (seed, epoch, record, view). So the sheet shows what a
  * run with this seed and these options gets, not something like it.
  *
@@ -23,12 +23,12 @@
 #include "tools/contact_sheet.h"
 #include "tools/json.h"
 #include "tools/options.h"
+#include "tools/views_option.h"
 
 struct preview_options {
-	const char *output;
+	const char *output, *views;
 	uint64_t size, rows, seed, record;
 	double strength;
-	unsigned policy; /* enum view_policy_kind */
 	bool json;
 };
 
@@ -44,38 +44,38 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct preview_options, size, "size", "PIXELS", "32", 8, 1024, "side of the views"),
 	OPTION_U64(struct preview_options, seed, "seed", "N", "1", 0, UINT64_MAX, "the run's seed"),
 	OPTION_DOUBLE(struct preview_options, strength, "strength", "S", "0.5", 0, 4,
-		"strength of the colour jitter; 1 by default where views are larger than 32 pixels"),
-	OPTION_CHOICE(struct preview_options, policy, "policy", "simclr|crop-flip|center", "simclr",
-		"the full recipe; crop and flip alone (linear evaluation); or the test image"),
+		"strength of simclr's colour jitter; 1 by default where views are larger than 32 pixels"),
+	OPTION_STRING(struct preview_options, views, "views", "TEXT", "simclr",
+		"what views of each image are made, as listed below; two where it says no number"),
 };
 
 static const struct option_table table = {
 	.command = "preview",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
-	.about = "Draws a contact sheet of the augmented views that training sees: per row an image with the two crops "
-		 "outlined, then the two views over their parameters (crop x,y and size; b, c, s, h: brightness, "
+	.about = "Draws a contact sheet of the augmented views that training sees: per row an image with the crops "
+		 "outlined, then the views over their parameters (crop x,y and size; b, c, s, h: brightness, "
 		 "contrast, saturation, hue, in order of application; gray; blur).",
 	.operands = "FILE",
 	.operand_help = "a shard",
 	.operand_min = 1,
 	.operand_max = 1,
+	.notes = views_option_help,
 	.examples = "ringclr preview train.ring -o views.png\n"
-		    "ringclr preview train.ring -o views.png --record 7 --size 224\n",
+		    "ringclr preview train.ring -o views.png --record 7 --size 224\n"
+		    "ringclr preview train.ring -o views.png --views 'simclr | simclr solarize | center'\n",
 };
 
-static const char *const policy_names[] = {
-	[VIEW_SIMCLR] = "SimCLR", [VIEW_CROP_FLIP] = "crop and flip", [VIEW_CENTER] = "test"};
-
-enum { VIEWS = 2, MARGIN = 20, GAP = 16, MIN_CELL = 160, TEXT_GAP = 6, TITLE_BYTES = SHARD_MAX_KEY + 1024 };
+enum { MARGIN = 20, GAP = 16, MIN_CELL = 160, TEXT_GAP = 6, TITLE_BYTES = SHARD_MAX_KEY + 1024, CAPTION_BYTES = 512 };
 enum { INK = 0x20242a, FADED = 0x6a6f76, RULE = 0xd0d0ca };
-static const uint32_t view_colours[VIEWS] = {0xd1500f, 0x1a62b8};
-static const char *const view_titles[VIEWS] = {"view 1", "view 2"};
+enum { COLOURS = 8 };
+static const uint32_t view_colours[COLOURS] = {
+	0xd1500f, 0x1a62b8, 0x2e8b3d, 0x9b2d9b, 0xb8860b, 0x008b8b, 0xc2185b, 0x5b5b5b};
 
 struct preview {
 	const struct preview_options *options;
 	const char *path;
-	struct view_policy policy;
+	struct view_policies policies;
 	struct shard *shard;
 	struct codec_context *codec;
 	struct contact_sheet *sheet;
@@ -87,9 +87,9 @@ struct preview {
 /* One row before it is drawn. */
 struct row {
 	uint32_t record, epoch;
-	struct view_params params[VIEWS];
+	struct view_params params[VIEW_MAX_VIEWS];
 	char title[TITLE_BYTES];
-	char captions[VIEWS][256];
+	char captions[VIEW_MAX_VIEWS][CAPTION_BYTES];
 	uint32_t title_height, caption_height;
 };
 
@@ -101,10 +101,11 @@ static void plan_row(const struct preview *preview, uint32_t number, struct row 
 	row->epoch = preview->one_record ? number : 0;
 	const struct shard_record *record = shard_record(preview->shard, row->record);
 	row->caption_height = 0;
-	for (uint32_t view = 0; view < VIEWS; view++) {
+	for (uint32_t view = 0; view < preview->policies.count; view++) {
 		struct philox stream =
 			philox_stream(preview->options->seed, row->epoch, row->record, view, PHILOX_AUGMENT);
-		view_params_draw(&row->params[view], &preview->policy, record->width, record->height, &stream);
+		view_params_draw(
+			&row->params[view], &preview->policies.view[view], record->width, record->height, &stream);
 		view_params_describe(&row->params[view], row->captions[view], sizeof row->captions[view]);
 		const uint32_t height = contact_sheet_text_height(SHEET_SMALL, row->captions[view], preview->cell);
 		row->caption_height = height > row->caption_height ? height : row->caption_height;
@@ -148,12 +149,12 @@ static uint8_t *decode_record(const struct preview *preview, uint32_t number, st
 }
 
 /* Makes one view of rgb and places it with its left upper corner at (x, y). */
-static int draw_view(const struct preview *preview, const struct view_params *params, const uint8_t *rgb,
-	uint32_t width, uint32_t height, uint32_t x, uint32_t y, struct error *err)
+static int draw_view(const struct preview *preview, const struct view_policy *policy, const struct view_params *params,
+	const uint8_t *rgb, uint32_t width, uint32_t height, uint32_t x, uint32_t y, struct error *err)
 {
-	const uint32_t size = preview->policy.size;
+	const uint32_t size = policy->size;
 	const size_t values = (size_t)size * size * 3;
-	const size_t scratch_bytes = view_scratch_floats(&preview->policy, width, height) * sizeof(float);
+	const size_t scratch_bytes = view_scratch_floats(policy, width, height) * sizeof(float);
 	float *scratch = aligned_alloc(64, (scratch_bytes + 127) / 64 * 64);
 	float *view = aligned_alloc(64, (values * sizeof(float) + 63) / 64 * 64);
 	uint8_t *bytes = malloc(values);
@@ -161,7 +162,7 @@ static int draw_view(const struct preview *preview, const struct view_params *pa
 	if (scratch == NULL || view == NULL || bytes == NULL) {
 		status = error_set(err, ERROR_MEMORY, "no memory to make a view of %" PRIu32 " pixels a side", size);
 	} else {
-		view_apply(&preview->policy, params, rgb, width, height, scratch, view);
+		view_apply(policy, params, rgb, width, height, scratch, view);
 		for (size_t i = 0; i < values; i++)
 			bytes[i] = (uint8_t)(view[i] * 255.0F + 0.5F);
 		struct sheet_place place;
@@ -186,12 +187,13 @@ static int draw_row(const struct preview *preview, const struct row *row, uint32
 	struct sheet_place place;
 	int status = contact_sheet_picture(
 		preview->sheet, rgb, record->width, record->height, MARGIN, y, preview->cell, &place, err);
-	for (uint32_t view = 0; view < VIEWS && status == 0; view++) {
+	for (uint32_t view = 0; view < preview->policies.count && status == 0; view++) {
 		const struct view_params *params = &row->params[view];
 		const uint32_t x = MARGIN + (view + 1) * (preview->cell + GAP);
 		contact_sheet_frame(preview->sheet, &place, params->x, params->y, params->width, params->height,
-			view_colours[view]);
-		status = draw_view(preview, params, rgb, record->width, record->height, x, y, err);
+			view_colours[view % COLOURS]);
+		status = draw_view(
+			preview, &preview->policies.view[view], params, rgb, record->width, record->height, x, y, err);
 		contact_sheet_text(preview->sheet, SHEET_SMALL, row->captions[view], x, y + preview->cell + TEXT_GAP,
 			preview->cell, INK);
 	}
@@ -205,42 +207,63 @@ static void list_row(const struct preview *preview, const struct row *row)
 	cJSON_AddNumberToObject(entry, "record", row->record);
 	cJSON_AddStringToObject(entry, "key", shard_record(preview->shard, row->record)->key);
 	cJSON_AddNumberToObject(entry, "epoch", row->epoch);
-	for (uint32_t view = 0; view < VIEWS; view++)
+	for (uint32_t view = 0; view < preview->policies.count; view++)
 		cJSON_AddItemToArray(views, cJSON_CreateString(row->captions[view]));
 	cJSON_AddItemToObject(entry, "views", views);
 	cJSON_AddItemToArray(preview->listed, entry);
 }
 
+/* Heads a view's column: its number, and its policy where not all have the same. */
+static void describe_column(const struct preview *preview, uint32_t view, char text[VIEW_POLICIES_TEXT_BYTES])
+{
+	for (uint32_t other = 0; other < preview->policies.count; other++)
+		if (!view_policy_same(&preview->policies.view[view], &preview->policies.view[other])) {
+			view_policy_print(&preview->policies.view[view], text);
+			return;
+		}
+	text[0] = '\0';
+}
+
 /* What every row has in common, and the headings of the columns. Returns the height; sheet NULL: only measures. */
 static uint32_t draw_head(const struct preview *preview, struct contact_sheet *sheet)
 {
-	char title[TITLE_BYTES];
-	const uint32_t inner = preview->width - 2 * MARGIN;
-	snprintf(title, sizeof title, "%.1000s: %s views of %" PRIu32 "x%" PRIu32 " pixels, seed %" PRIu64 "%s",
-		preview->path, policy_names[preview->policy.kind], preview->policy.size, preview->policy.size,
-		preview->options->seed, preview->one_record ? "" : ", epoch 0");
-	if (preview->policy.kind == VIEW_SIMCLR)
-		snprintf(title + strlen(title), sizeof title - strlen(title), ", strength %g",
-			preview->options->strength);
+	static char title[TITLE_BYTES + VIEW_POLICIES_TEXT_BYTES], text[VIEW_POLICIES_TEXT_BYTES];
+	const uint32_t inner = preview->width - 2 * MARGIN, size = preview->policies.view[0].size;
+	snprintf(title, sizeof title, "%.1000s: views of %" PRIu32 "x%" PRIu32 " pixels, seed %" PRIu64 "%s",
+		preview->path, size, size, preview->options->seed, preview->one_record ? "" : ", epoch 0");
+	describe_column(preview, 0, text);
+	if (text[0] == '\0') {
+		view_policy_print(&preview->policies.view[0], text);
+		snprintf(title + strlen(title), sizeof title - strlen(title), ": %s", text);
+	}
 	const uint32_t title_height = contact_sheet_text_height(SHEET_BOLD, title, inner);
 	const uint32_t headings = MARGIN + title_height + TEXT_GAP;
-	const uint32_t height = headings + contact_sheet_text_height(SHEET_SMALL, "original", inner);
-	if (sheet == NULL)
-		return height;
-	contact_sheet_text(sheet, SHEET_BOLD, title, MARGIN, MARGIN, inner, INK);
-	contact_sheet_text(sheet, SHEET_SMALL, "original", MARGIN, headings, preview->cell, FADED);
-	for (uint32_t view = 0; view < VIEWS; view++)
-		contact_sheet_text(sheet, SHEET_BOLD, view_titles[view], MARGIN + (view + 1) * (preview->cell + GAP),
-			headings, preview->cell, view_colours[view]);
+	const uint32_t below = headings + contact_sheet_text_height(SHEET_BOLD, "view", inner);
+	uint32_t height = below;
+	if (sheet != NULL) {
+		contact_sheet_text(sheet, SHEET_BOLD, title, MARGIN, MARGIN, inner, INK);
+		contact_sheet_text(sheet, SHEET_SMALL, "original", MARGIN, headings, preview->cell, FADED);
+	}
+	for (uint32_t view = 0; view < preview->policies.count; view++) {
+		const uint32_t x = MARGIN + (view + 1) * (preview->cell + GAP);
+		describe_column(preview, view, text);
+		const uint32_t bottom = below + contact_sheet_text_height(SHEET_SMALL, text, preview->cell);
+		height = bottom > height ? bottom : height;
+		if (sheet == NULL)
+			continue;
+		contact_sheet_text(sheet, SHEET_SMALL, text, x, below, preview->cell, FADED);
+		snprintf(text, sizeof text, "view %" PRIu32, view + 1);
+		contact_sheet_text(sheet, SHEET_BOLD, text, x, headings, preview->cell, view_colours[view % COLOURS]);
+	}
 	return height;
 }
 
 static int draw_sheet(struct preview *preview, struct error *err)
 {
 	/* Views are enlarged by a whole factor to MIN_CELL or more. */
-	const uint32_t size = preview->policy.size;
+	const uint32_t size = preview->policies.view[0].size;
 	preview->cell = size * ((MIN_CELL + size - 1) / size);
-	preview->width = 2 * MARGIN + (VIEWS + 1) * preview->cell + VIEWS * GAP;
+	preview->width = 2 * MARGIN + (preview->policies.count + 1) * preview->cell + preview->policies.count * GAP;
 	struct row *row = malloc(sizeof *row);
 	if (row == NULL)
 		return error_set(err, ERROR_MEMORY, "no memory for a row's text");
@@ -301,7 +324,7 @@ static int run_preview(struct preview *preview, struct error *err)
 	preview->rows = (uint32_t)preview->options->rows;
 	if (!preview->one_record && preview->rows > records)
 		preview->rows = records;
-	preview->codec = codec_context_create(err);
+	preview->codec = codec_context_create(cpu_detect(), err);
 	if (preview->codec == NULL)
 		return err->code;
 	return draw_sheet(preview, err);
@@ -320,10 +343,12 @@ int command_preview(int argc, char **argv)
 	struct preview preview = {.options = &given, .path = options.operands[0]};
 	preview.listed = cJSON_CreateArray();
 	preview.one_record = options_given(&options, "record");
-	view_policy_init(
-		&preview.policy, (enum view_policy_kind)given.policy, (uint32_t)given.size, (float)given.strength);
+	const struct view_defaults defaults = {
+		.size = (uint32_t)given.size, .views = 2, .strength = (float)given.strength, .area_min = 0.08F};
 	struct error err = {0};
-	const int status = run_preview(&preview, &err);
+	int status = views_option_parse(&preview.policies, given.views, &defaults, 0, &err);
+	if (status == 0)
+		status = run_preview(&preview, &err);
 	code = status == 0 ? print_result(&preview) : command_fail("preview", &err);
 	cJSON_Delete(preview.listed);
 	contact_sheet_destroy(preview.sheet);

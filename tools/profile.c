@@ -14,11 +14,13 @@
 #include "tools/evaluate.h" /* EVALUATE_SUBSET_SEED */
 #include "tools/json.h"
 #include "tools/runtime.h"
+#include "tools/views_option.h"
 
 struct profile_options {
 	uint64_t size, batch, seed, limit_images, window, images;
 	double seconds, strength;
-	unsigned views, policy, order;
+	const char *views;
+	unsigned order;
 	bool json;
 	struct runtime_options runtime;
 };
@@ -26,10 +28,10 @@ struct profile_options {
 static const struct option_spec spec[] = {
 	OPTION_GROUP("Work"),
 	OPTION_U64(struct profile_options, size, "size", "PIXELS", "32", 8, 1024, "side of the views"),
-	OPTION_CHOICE(struct profile_options, policy, "policy", "simclr|crop-flip|center", "simclr", "what a view is"),
-	OPTION_CHOICE(struct profile_options, views, "views", "1|2", "2", "views of each image"),
+	OPTION_STRING(struct profile_options, views, "views", "TEXT", "simclr",
+		"what views of each image are made, as listed below; two where it says no number"),
 	OPTION_DOUBLE(struct profile_options, strength, "strength", "S", "0.5", 0, 4,
-		"of the colour jitter; 1 when views are over 32 pixels"),
+		"of simclr's colour jitter; 1 when views are over 32 pixels"),
 	OPTION_U64(
 		struct profile_options, batch, "batch", "N", "256", 1, 65536, "images of one batch; cut to the data"),
 	OPTION_CHOICE(struct profile_options, order, "order", "auto|full|window", "auto", "as in train"),
@@ -57,8 +59,10 @@ static const struct option_table table = {
 	.operand_help = "shards to load",
 	.operand_min = 1,
 	.operand_max = 1024,
+	.notes = views_option_help,
 	.examples = "ringclr profile train.ring\n"
-		    "ringclr profile photos.ring --size 224 --loader-threads 2 --json\n",
+		    "ringclr profile photos.ring --size 224 --loader-threads 2 --json\n"
+		    "ringclr profile photos.ring --views '1x crop flip'\n",
 };
 
 struct profile_job {
@@ -67,6 +71,7 @@ struct profile_job {
 	struct runtime runtime;
 	struct shard_set *set;
 	struct epoch_plan *plan;
+	struct view_policies policies;
 	struct loader *loader;
 	struct graph *graph;
 	uint64_t images; /* that came through */
@@ -113,14 +118,18 @@ static int consume_run(void *ctx, struct worker *worker)
 static int prepare(struct profile_job *job, struct error *err)
 {
 	struct profile_options *o = &job->options;
-	int code = runtime_start(&job->runtime, &o->runtime, err);
+	if (o->size > 32 && !options_given(&job->parsed, "strength"))
+		o->strength = 1;
+	const struct view_defaults views = {
+		.size = (uint32_t)o->size, .views = 2, .strength = (float)o->strength, .area_min = 0.08F};
+	int code = views_option_parse(&job->policies, o->views, &views, 0, err);
+	if (code == 0)
+		code = runtime_start(&job->runtime, &o->runtime, err);
 	if (code < 0)
 		return code;
 	job->set = runtime_open_shards(&job->runtime, job->parsed.operands, job->parsed.operand_count, err);
 	if (!job->set)
 		return err->code;
-	if (o->size > 32 && !options_given(&job->parsed, "strength"))
-		o->strength = 1;
 	struct epoch_plan_config plan = {
 		.order = o->order == 0 ? runtime_choose_order(job->set) : (enum epoch_order)o->order,
 		.seed = o->seed,
@@ -135,11 +144,10 @@ static int prepare(struct profile_job *job, struct error *err)
 	struct loader_config config = runtime_loader_config(&job->runtime);
 	config.set = job->set;
 	config.plan = job->plan;
-	config.views = o->views + 1;
 	config.batch = (uint32_t)(o->batch < images ? o->batch : images);
 	config.whole_batches = true;
 	config.seed = o->seed;
-	view_policy_init(&config.policy, (enum view_policy_kind)o->policy, (uint32_t)o->size, (float)o->strength);
+	config.policies = job->policies;
 	job->loader = loader_create(job->runtime.arena, &config, err);
 	if (!job->loader)
 		return err->code;
@@ -250,8 +258,9 @@ static void print_table(const struct profile_job *job, const struct profile_row 
 		ring_stats(job->graph->rings[i], &stats);
 		printf("%-12s %6u %10.1f\n", ring_name(job->graph->rings[i]), stats.slots, stats.mean_full);
 	}
-	printf("\n%.1f images/s (%u views each), %.1f MB/s read by %s; %" PRIu64 " images in %.2f s\nbottleneck: %s\n",
-		totals->images_per_s, job->options.views + 1, totals->mb_per_s, loader_engine_name(job->loader),
+	printf("\n%.1f images/s (%" PRIu32 " views each), %.1f MB/s read by %s; %" PRIu64
+	       " images in %.2f s\nbottleneck: %s\n",
+		totals->images_per_s, job->policies.count, totals->mb_per_s, loader_engine_name(job->loader),
 		job->images, job->seconds, totals->bottleneck->name);
 }
 

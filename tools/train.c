@@ -61,10 +61,12 @@ static const struct option_spec spec[] = {
 	OPTION_CHOICE(struct train_options, order, "order", "auto|full|window", "auto",
 		"full: a permutation of all records; window: whole blocks in random order, shuffled within a window"),
 	OPTION_U64(struct train_options, window, "window", "BLOCKS", "64", 1, 65536, "blocks of a window"),
+	OPTION_STRING(struct train_options, views, "views", "TEXT", "simclr",
+		"how the two views of an image are made: one policy for both, or two, as listed below"),
 	OPTION_DOUBLE(struct train_options, strength, "strength", "S", "0.5", 0, 4,
-		"of the colour jitter; 1 when views are over 32 pixels"),
+		"of simclr's colour jitter; 1 when views are over 32 pixels"),
 	OPTION_DOUBLE(struct train_options, area_min, "area-min", "A", "0.08", 0.001, 1,
-		"smallest share of the image that a crop keeps"),
+		"smallest share of the image that a crop without arguments keeps"),
 	OPTION_GROUP("Evaluation"),
 	OPTION_STRING(struct train_options, test, "test", "G", NULL, "shard to test on, by kNN and linear probe"),
 	OPTION_U64(struct train_options, eval_every, "eval-every", "EPOCHS", "0", 0, 1000000,
@@ -87,9 +89,11 @@ static const struct option_table table = {
 	.operand_help = "shards to train on",
 	.operand_min = 1,
 	.operand_max = 1024,
+	.notes = views_option_help,
 	.examples = "ringclr train train.ring --test test.ring -o run\n"
 		    "ringclr train train.ring -o small --width 0.25 --epochs 20 --warmup-epochs 2\n"
 		    "ringclr train train.ring --dry-run --batch 1024 --mem 8G\n"
+		    "ringclr train train.ring -o run --views 'simclr | simclr solarize'\n"
 		    "ringclr train train.ring -o run --resume\n",
 };
 

@@ -15,9 +15,10 @@
 #include "tools/evaluate.h"
 #include "tools/model_options.h"
 #include "tools/run_files.h"
+#include "tools/views_option.h"
 
 struct train_options {
-	const char *output, *test, *model, *trace;
+	const char *output, *test, *model, *trace, *views;
 	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
 	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
@@ -34,6 +35,7 @@ struct train_job {
 	struct run_files files;
 	struct shard_set *data, *test;
 	struct epoch_plan *plan;
+	struct view_policies policies;
 	struct net *net;
 	struct optimizer *optimizer;
 	struct schedule schedule;

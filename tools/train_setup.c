@@ -34,6 +34,14 @@ static int settle_precision(struct train_options *o, struct error *err)
 	return 0;
 }
 
+static int settle_views(struct train_job *job, struct error *err)
+{
+	const struct train_options *o = &job->options;
+	const struct view_defaults defaults = {
+		.size = (uint32_t)o->size, .views = 2, .strength = (float)o->strength, .area_min = (float)o->area_min};
+	return views_option_parse(&job->policies, o->views, &defaults, 2, err);
+}
+
 /* Decides between a fresh start and going on; on going on, takes the run's options from its record. */
 static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 {
@@ -41,6 +49,8 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 	*go_on = false;
 	if (!o->output && !o->dry_run)
 		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr train --help'");
+	if (!o->resume && settle_views(job, err) < 0) /* before a folder is made; again when all options are known */
+		return err->code;
 	int code = o->output ? run_files_locate(&job->files, o->output, !o->dry_run, err) : 0;
 	if (code < 0)
 		return code;
@@ -137,12 +147,10 @@ static int create_loader(struct train_job *job, struct error *err)
 	struct loader_config config = runtime_loader_config(&job->runtime);
 	config.set = job->data;
 	config.plan = job->plan;
-	config.views = 2;
 	config.batch = (uint32_t)o->batch;
 	config.whole_batches = true;
 	config.seed = o->seed;
-	view_policy_init(&config.policy, VIEW_SIMCLR, (uint32_t)o->size, (float)o->strength);
-	config.policy.area_min = (float)o->area_min;
+	config.policies = job->policies;
 	job->loader = loader_create(job->runtime.arena, &config, err);
 	if (!job->loader)
 		return err->code;
@@ -287,6 +295,8 @@ int train_set_up(struct train_job *job, struct error *err)
 	struct runtime_options runtime = job->options.runtime;
 	if (dry_run)
 		runtime.mem = 0; /* the plan is to be seen whole, also when it is over the limit */
+	if (code == 0)
+		code = settle_views(job, err);
 	if (code == 0)
 		code = runtime_start(&job->runtime, &runtime, err);
 	if (code == 0)
