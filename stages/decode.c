@@ -43,14 +43,14 @@ struct batch batch_view(const struct augment *augment, const struct span *span, 
 	};
 }
 
-/* Decodes one record's bytes to the bench. On failure the message names file and key. */
+/* Decodes one record's bytes to rgb. On failure the message names file and key. */
 static int decode_record(const struct decode_stage *stage, struct decode_bench *bench, uint64_t number,
-	const void *data, size_t bytes, struct error *err)
+	const void *data, size_t bytes, uint8_t *rgb, size_t capacity, struct error *err)
 {
 	const struct shard_record *record = shard_set_record(stage->set, number);
 	struct error cause = {0};
 	int code = codec_decode(bench->codecs, (enum shard_codec)record->codec, data, bytes, record->width,
-		record->height, bench->rgb, stage->rgb_capacity, &cause);
+		record->height, rgb, capacity, &cause);
 	if (code == 0)
 		return 0;
 	unsigned shard;
@@ -89,7 +89,8 @@ static int replace_record(struct decode_stage *stage, struct decode_bench *bench
 		shard_set_locate(stage->set, other, &shard, &local);
 		int code = shard_read_record(shard_set_at(stage->set, shard), local, &data, &bytes, &ignored);
 		if (code == 0)
-			code = decode_record(stage, bench, other, data, bytes, &ignored);
+			code = decode_record(
+				stage, bench, other, data, bytes, bench->rgb, stage->rgb_capacity, &ignored);
 		free(data);
 		if (code == 0) {
 			*number = other;
@@ -99,9 +100,34 @@ static int replace_record(struct decode_stage *stage, struct decode_bench *bench
 	return error_set(err, ERROR_DECODE, "no record of the data set decodes; check it with: ringclr verify");
 }
 
-/* Leaves a decoded image on the bench: the sample's, or under `skip` its replacement. */
+/*
+ * The sample's pixels: those that the cache keeps; a raw image's own bytes, where they lie; or decoded, into the cache
+ * where they have a place, else onto the bench.
+ */
+static int find_pixels(const struct decode_stage *stage, struct decode_bench *bench, const struct sample_item *sample,
+	const uint8_t **pixels, struct error *err)
+{
+	const struct shard_record *record = shard_set_record(stage->set, sample->record);
+	size_t bytes = (size_t)record->width * record->height * 3;
+	*pixels = record_cache_pixels(stage->cache, sample->record);
+	if (*pixels)
+		return 0;
+	if (record->codec == SHARD_RAW && sample->bytes == bytes) {
+		*pixels = sample->data_at;
+		return 0;
+	}
+	uint8_t *kept = record_cache_pixels_begin(stage->cache, sample->record);
+	*pixels = kept ? kept : bench->rgb;
+	int code = decode_record(stage, bench, sample->record, sample->data_at, sample->bytes, kept ? kept : bench->rgb,
+		kept ? bytes : stage->rgb_capacity, err);
+	if (kept)
+		record_cache_pixels_end(stage->cache, sample->record, code == 0);
+	return code;
+}
+
+/* Finds the pixels of the sample, or under `skip` of its replacement. */
 static int decode_sample(struct decode_stage *stage, struct worker *worker, struct decode_bench *bench,
-	const struct sample_item *sample, int status, uint64_t *number)
+	const struct sample_item *sample, int status, uint64_t *number, const uint8_t **pixels)
 {
 	*number = sample->record;
 	struct error why = {0};
@@ -110,12 +136,13 @@ static int decode_sample(struct decode_stage *stage, struct worker *worker, stru
 		error_set(&why, status, "record '%s' lies in a damaged block",
 			shard_set_record(stage->set, *number)->key);
 	else
-		code = decode_record(stage, bench, *number, sample->data, sample->bytes, &why);
+		code = find_pixels(stage, bench, sample, pixels, &why);
 	if (code == 0)
 		return 0;
 	if (stage->bad == DECODE_BAD_FAIL)
 		return error_copy(worker->err, &why);
 	list_bad(&stage->bad_list, *number, &why);
+	*pixels = bench->rgb;
 	return replace_record(stage, bench, number, worker->err);
 }
 
@@ -137,10 +164,13 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	uint64_t view_key = sample->record; /* a replacement is seen through the views of the record it replaces */
 	uint64_t number;
 	meter_add(worker->meter, 1, sample->bytes);
-	int code = decode_sample(stage, worker, bench, sample, status, &number);
-	ring_release(stage->samples, seq);
+	const uint8_t *pixels;
+	int code = decode_sample(stage, worker, bench, sample, status, &number, &pixels);
 	if (code < 0)
 		return code;
+	bool in_slot = pixels == sample->data_at && !sample->cached;
+	if (!in_slot)
+		ring_release(stage->samples, seq);
 	meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns);
 	trace_end_numbered("stage", "decode", seq, traced_ns);
 
@@ -151,10 +181,12 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	time_ns = meter_now_ns();
 	struct batch batch = batch_view(&stage->augment, stage->span, batch_seq, memory);
 	const struct shard_record *record = shard_set_record(stage->set, number);
-	augment_image(&stage->augment, bench->rgb, record->width, record->height, epoch, view_key, row, bench->scratch,
-		batch.x);
+	augment_image(
+		&stage->augment, pixels, record->width, record->height, epoch, view_key, row, bench->scratch, batch.x);
 	batch.record[row] = number;
 	batch.label[row] = record->label;
+	if (in_slot)
+		ring_release(stage->samples, seq);
 	meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns);
 	trace_end_numbered("stage", "augment", seq, traced_ns);
 

@@ -16,6 +16,7 @@
 #include "stages/augment.h"
 #include "stages/codec.h"
 #include "stages/items.h"
+#include "stages/record_cache.h"
 #include "stages/span.h"
 
 enum decode_bad { DECODE_BAD_FAIL, DECODE_BAD_SKIP };
@@ -47,6 +48,7 @@ struct decode_stage {
 	struct augment augment;
 	enum decode_bad bad;
 	struct decode_bad_list bad_list;
+	struct record_cache *cache; /* NULL: none */
 	size_t rgb_capacity;
 	struct decode_bench *benches; /* [workers] */
 };

@@ -18,6 +18,8 @@ struct loader {
 	struct read_stage read;
 	struct unpack_stage unpack;
 	struct decode_stage decode;
+	struct record_cache *cache; /* NULL: none */
+	struct record_cache_plan cache_plan;
 };
 
 /* Largest sizes over all shards. */
@@ -48,6 +50,12 @@ static struct extremes find_extremes(const struct shard_set *set)
 	return most;
 }
 
+/* Every group is one sample: its block is decompressed right into the sample's slot. */
+static bool is_straight(const struct epoch_plan *plan)
+{
+	return epoch_plan_max_blocks(plan) == 1 && epoch_plan_max_positions(plan) == 1;
+}
+
 static int create_rings(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
 {
 	const struct loader_config *config = &loader->config;
@@ -67,7 +75,8 @@ static int create_rings(struct loader *loader, struct arena *arena, const struct
 	struct ring_config samples = {
 		.name = "sample ring",
 		.slots = ahead > 32 ? ahead : 32,
-		.slot_bytes = sizeof(struct sample_item) + most->record_bytes,
+		.slot_bytes =
+			sizeof(struct sample_item) + (is_straight(config->plan) ? most->raw_bytes : most->record_bytes),
 	};
 	struct ring_config batches = {
 		.name = "batch ring",
@@ -119,7 +128,8 @@ static int create_unpack(struct loader *loader, struct arena *arena, const struc
 	stage->span = &loader->span;
 	stage->blocks = loader->blocks;
 	stage->samples = loader->samples;
-	stage->raw_capacity = (most->raw_bytes + 63) & ~(size_t)63;
+	stage->straight = is_straight(config->plan);
+	stage->raw_capacity = stage->straight ? most->raw_bytes : (most->raw_bytes + 63) & ~(size_t)63;
 	stage->check_hash = config->check_hash;
 	stage->tolerate = config->bad == DECODE_BAD_SKIP;
 	stage->benches = arena_alloc(arena, "loader", config->unpackers, sizeof *stage->benches, 0, err);
@@ -127,11 +137,11 @@ static int create_unpack(struct loader *loader, struct arena *arena, const struc
 		return err->code;
 	for (unsigned i = 0; i < config->unpackers; i++) {
 		struct unpack_bench *bench = &stage->benches[i];
-		bench->raw = arena_alloc(arena, "unpacked blocks", blocks, stage->raw_capacity, 0, err);
-		bench->block_key = arena_alloc(arena, "loader", blocks, sizeof *bench->block_key, 0, err);
-		bench->block_status = arena_alloc(arena, "loader", blocks, sizeof *bench->block_status, 0, err);
+		bench->raw = arena_alloc(
+			arena, "unpacked blocks", stage->straight ? 0 : blocks, stage->raw_capacity, 0, err);
+		bench->blocks = arena_alloc(arena, "loader", blocks, sizeof *bench->blocks, 0, err);
 		bench->unpacker = shard_unpacker_create(err);
-		if (!bench->raw || !bench->block_key || !bench->block_status || !bench->unpacker)
+		if (!bench->raw || !bench->blocks || !bench->unpacker)
 			return err->code;
 	}
 	return 0;
@@ -195,6 +205,23 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 	return loader;
 }
 
+int loader_add_cache(
+	struct loader *loader, struct arena *arena, enum cache_kind kind, size_t budget_bytes, struct error *err)
+{
+	struct error own = {0};
+	loader->cache = record_cache_create(
+		arena, loader->config.set, loader->config.plan, kind, budget_bytes, &loader->cache_plan, &own);
+	loader->read.cache = loader->cache;
+	loader->unpack.cache = loader->cache;
+	loader->decode.cache = loader->cache;
+	return own.code == 0 ? 0 : error_copy(err, &own);
+}
+
+const struct record_cache_plan *loader_cache_plan(const struct loader *loader)
+{
+	return &loader->cache_plan;
+}
+
 void loader_destroy(struct loader *loader)
 {
 	if (!loader)
@@ -211,6 +238,7 @@ static void prepare(struct loader *loader, uint64_t first_batch, uint64_t end_ba
 {
 	loader->first_batch = first_batch;
 	loader->end_batch = end_batch;
+	record_cache_begin(loader->cache);
 	loader->span.first = first_batch * loader->config.batch;
 	loader->span.end = end_sample;
 	ring_reset(loader->blocks, 0);

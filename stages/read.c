@@ -2,8 +2,9 @@
 /*
  * Walks the span's groups and their blocks in order. Block b of the run goes to slot b of the block ring: the slot is
  * claimed, the read is started into its memory, and the slot is published when the read ends, in whatever order the
- * disk answers. While the ring is full the thread reaps completions; it blocks on the ring only when nothing is in
- * flight.
+ * disk answers. A block that the record cache has, or will have from an earlier read, is not read: its slot is
+ * published at once, empty. While the ring is full the thread reaps completions; it blocks on the ring only when
+ * nothing is in flight.
  */
 #include "stages/read.h"
 
@@ -58,6 +59,11 @@ static int start_read(
 	};
 	*block_item_of(memory, stage->capacity) =
 		(struct block_item){.shard = shard, .block = block, .disk_bytes = extent->disk_bytes};
+	if (!record_cache_must_read(stage->cache, shard, block)) {
+		block_item_of(memory, stage->capacity)->disk_bytes = 0;
+		ring_publish(stage->blocks, seq, 0);
+		return 0;
+	}
 	meter_add(worker->meter, 1, read.bytes);
 	return engine_submit(stage->engine, &read, worker->err);
 }

@@ -7,6 +7,7 @@
 #include "io/shard.h"
 #include "pipeline/graph.h"
 #include "pipeline/ring.h"
+#include "stages/record_cache.h"
 #include "stages/span.h"
 
 struct read_stage {
@@ -15,6 +16,7 @@ struct read_stage {
 	struct engine *engine; /* its buffers are the ring's slots, in order; its files the set's shards, in order */
 	struct ring *blocks;   /* out */
 	size_t capacity;       /* of a slot's block, a multiple of SHARD_BLOCK_ALIGN */
+	struct record_cache *cache; /* NULL: none */
 };
 
 int read_run(void *ctx, struct worker *worker);
