@@ -17,6 +17,7 @@
 struct block_item {
 	unsigned shard;
 	uint32_t block;
+	uint64_t read_ns;  /* from the read's start to its end, as the reading thread saw them */
 	size_t disk_bytes; /* 0: not read, because the record cache has the block or will have it */
 };
 

@@ -24,7 +24,7 @@ struct loader {
 
 /* Largest sizes over all shards. */
 struct extremes {
-	size_t disk_bytes, raw_bytes, record_bytes;
+	size_t raw_bytes, record_bytes;
 	uint32_t width, height;
 	size_t pixels;
 };
@@ -34,9 +34,8 @@ static struct extremes find_extremes(const struct shard_set *set)
 	struct extremes most = {0};
 	for (unsigned i = 0; i < shard_set_count(set); i++) {
 		const struct shard *shard = shard_set_at(set, i);
-		size_t disk = shard_max_disk_bytes(shard), raw = shard_max_raw_bytes(shard);
+		size_t raw = shard_max_raw_bytes(shard);
 		size_t record_bytes = shard_max_record_bytes(shard);
-		most.disk_bytes = disk > most.disk_bytes ? disk : most.disk_bytes;
 		most.raw_bytes = raw > most.raw_bytes ? raw : most.raw_bytes;
 		most.record_bytes = record_bytes > most.record_bytes ? record_bytes : most.record_bytes;
 		for (uint32_t r = 0; r < shard_records(shard); r++) {
@@ -59,18 +58,6 @@ static bool is_straight(const struct epoch_plan *plan)
 static int create_rings(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
 {
 	const struct loader_config *config = &loader->config;
-	uint32_t depth = config->depth ? config->depth : 32;
-	uint32_t most_blocks = epoch_plan_max_blocks(config->plan);
-	size_t capacity = (most->disk_bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
-	loader->read.capacity = capacity;
-	loader->unpack.capacity = capacity;
-	struct ring_config blocks = {
-		.name = "block ring",
-		.slots = most_blocks > depth ? most_blocks : depth,
-		/* Whole pages, so that the next slot's block is aligned too. */
-		.slot_bytes = capacity + SHARD_BLOCK_ALIGN,
-		.slot_align = SHARD_BLOCK_ALIGN,
-	};
 	uint32_t ahead = 4 * config->workers;
 	struct ring_config samples = {
 		.name = "sample ring",
@@ -84,39 +71,20 @@ static int create_rings(struct loader *loader, struct arena *arena, const struct
 		.parts = config->batch,
 		.slot_bytes = batch_slot_bytes(&loader->decode.augment),
 	};
-	loader->blocks = ring_create(arena, &blocks, err);
-	loader->samples = loader->blocks ? ring_create(arena, &samples, err) : NULL;
+	loader->samples = ring_create(arena, &samples, err);
 	loader->batches = loader->samples ? ring_create(arena, &batches, err) : NULL;
 	return loader->batches ? 0 : err->code;
 }
 
-/* The engine reads into the block ring's own slots. Its tables lie in the arena: it keeps the paths for messages. */
-static int create_engine(struct loader *loader, struct arena *arena, struct error *err)
+static int create_reader(struct loader *loader, struct arena *arena, struct error *err)
 {
-	const struct shard_set *set = loader->config.set;
-	unsigned files = shard_set_count(set), slots = ring_slots(loader->blocks);
-	int *fds = arena_alloc(arena, "loader", files, sizeof *fds, 0, err);
-	const char **paths = arena_alloc(arena, "loader", files, sizeof *paths, 0, err);
-	struct iovec *buffers = arena_alloc(arena, "loader", slots, sizeof *buffers, 0, err);
-	if (!fds || !paths || !buffers)
-		return err->code;
-	for (unsigned i = 0; i < files; i++) {
-		fds[i] = shard_fd(shard_set_at(set, i));
-		paths[i] = shard_path(shard_set_at(set, i));
-	}
-	for (unsigned i = 0; i < slots; i++)
-		buffers[i] = (struct iovec){ring_slot_memory(loader->blocks, i), loader->read.capacity};
-	struct engine_config config = {
-		.kind = loader->config.engine,
-		.depth = loader->config.depth,
-		.files = fds,
-		.file_count = files,
-		.paths = paths,
-		.buffers = buffers,
-		.buffer_count = slots,
-	};
-	loader->engine = engine_create(&config, err);
-	return loader->engine ? 0 : err->code;
+	const struct loader_config *config = &loader->config;
+	struct read_config reading = {
+		.set = config->set, .span = &loader->span, .depth = config->depth, .kind = config->engine};
+	int code = read_create(&loader->read, arena, &reading, err);
+	loader->blocks = loader->read.blocks;
+	loader->engine = loader->read.engine;
+	return code;
 }
 
 static int create_unpack(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
@@ -127,6 +95,7 @@ static int create_unpack(struct loader *loader, struct arena *arena, const struc
 	stage->set = config->set;
 	stage->span = &loader->span;
 	stage->blocks = loader->blocks;
+	stage->capacity = loader->read.capacity;
 	stage->samples = loader->samples;
 	stage->straight = is_straight(config->plan);
 	stage->raw_capacity = stage->straight ? most->raw_bytes : (most->raw_bytes + 63) & ~(size_t)63;
@@ -192,16 +161,11 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 	loader->span.epoch_samples = config->whole_batches ? images / config->batch * config->batch : images;
 
 	struct extremes most = find_extremes(config->set);
-	if (create_rings(loader, arena, &most, err) < 0 || create_engine(loader, arena, err) < 0 ||
+	if (create_reader(loader, arena, err) < 0 || create_rings(loader, arena, &most, err) < 0 ||
 		create_unpack(loader, arena, &most, err) < 0 || create_decode(loader, arena, &most, err) < 0) {
 		loader_destroy(loader);
 		return NULL;
 	}
-	loader->read = (struct read_stage){.set = config->set,
-		.span = &loader->span,
-		.engine = loader->engine,
-		.blocks = loader->blocks,
-		.capacity = loader->read.capacity};
 	return loader;
 }
 

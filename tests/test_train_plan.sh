@@ -123,10 +123,11 @@ sums_up() {
 }
 
 # A run may use what the plan says, and not a byte less.
+# With the default cache the plan holds what was left over for it, so a run gets on with less.
 exact() {
-	planned || return 1
+	planned --cache none || return 1
 	total=$(number total_bytes)
-	train "$dir/exact" --mem "$total" &&
+	train "$dir/exact" --cache none --mem "$total" && train "$dir/auto" --mem "$total" &&
 		fails 1 "over the limit" train "$dir/short" --mem "$((total - 1))"
 }
 
