@@ -94,7 +94,7 @@ number() {
 }
 
 planned() {
-	train "$dir/none" --dry-run --json >"$dir/plan" || return 1
+	train "$dir/none" --dry-run --json "$@" >"$dir/plan" || return 1
 	cat "$dir/plan"
 	[ ! -e "$dir/none" ] || { echo "the run's folder was made"; return 1; }
 }
@@ -127,7 +127,7 @@ sums_up() {
 exact() {
 	planned --cache none || return 1
 	total=$(number total_bytes)
-	train "$dir/exact" --cache none --mem "$total" && train "$dir/auto" --mem "$total" &&
+	train "$dir/exact" --cache none --mem "$total" && train "$dir/less" --mem "$total" &&
 		fails 1 "over the limit" train "$dir/short" --mem "$((total - 1))"
 }
 
