@@ -43,14 +43,57 @@ struct batch batch_view(const struct augment *augment, const struct span *span, 
 	};
 }
 
-/* Decodes one record's bytes to the bench. On failure the message names file and key. */
-static int decode_record(const struct decode_stage *stage, struct decode_bench *bench, uint64_t number,
-	const void *data, size_t bytes, struct error *err)
+/* The whole image at full size, as the cache keeps it. */
+static struct codec_pixels whole_image(const struct shard_record *record, const uint8_t *rgb)
+{
+	return (struct codec_pixels){
+		.pixels = rgb,
+		.stride_bytes = (size_t)record->width * 3,
+		.channels = 3,
+		.width = record->width,
+		.height = record->height,
+		.scale = 1,
+		.image_width = record->width,
+		.image_height = record->height,
+	};
+}
+
+/* The pixels that the cache keeps of a record, made for it by this call if need be. False when it keeps none. */
+static bool cached_pixels(const struct decode_stage *stage, struct decode_bench *bench, uint64_t number,
+	const void *data, size_t bytes, struct codec_pixels *image, int *code, struct error *err)
 {
 	const struct shard_record *record = shard_set_record(stage->set, number);
+	const uint8_t *kept = record_cache_pixels(stage->cache, number);
+	*code = 0;
+	if (!kept) {
+		uint8_t *place = record_cache_pixels_begin(stage->cache, number);
+		if (!place)
+			return false;
+		*code = codec_decode(bench->codecs, (enum shard_codec)record->codec, data, bytes, record->width,
+			record->height, place, (size_t)record->width * record->height * 3, err);
+		record_cache_pixels_end(stage->cache, number, *code == 0);
+		kept = place;
+	}
+	*image = whole_image(record, kept);
+	return true;
+}
+
+/*
+ * Draws the views of record `number` under that key, and leaves in bench->image what they need of it: from the cache,
+ * from the record's own bytes (raw), or decoded onto the bench. On failure the message names file and key.
+ */
+static int decode_record(const struct decode_stage *stage, struct decode_bench *bench, uint32_t epoch,
+	uint64_t view_key, uint64_t number, const void *data, size_t bytes, struct error *err)
+{
+	const struct shard_record *record = shard_set_record(stage->set, number);
+	const uint32_t width = record->width, height = record->height;
+	augment_draw(&stage->augment, width, height, epoch, view_key, bench->params);
+	const struct codec_region region = augment_region(&stage->augment, bench->params, width, height);
 	struct error cause = {0};
-	int code = codec_decode(bench->codecs, (enum shard_codec)record->codec, data, bytes, record->width,
-		record->height, bench->rgb, stage->rgb_capacity, &cause);
+	int code;
+	if (region.scale != 1 || !cached_pixels(stage, bench, number, data, bytes, &bench->image, &code, &cause))
+		code = codec_decode_region(bench->codecs, (enum shard_codec)record->codec, data, bytes, width, height,
+			&region, bench->pixels, stage->pixels_bytes, &bench->image, &cause);
 	if (code == 0)
 		return 0;
 	unsigned shard;
@@ -75,22 +118,26 @@ static void list_bad(struct decode_bad_list *list, uint64_t number, const struct
 	pthread_mutex_unlock(&list->lock);
 }
 
-/* Puts the next good record after `number` on the bench; *number becomes it. */
-static int replace_record(struct decode_stage *stage, struct decode_bench *bench, uint64_t *number, struct error *err)
+/* Puts the next good record after `number` on the bench; *number becomes it. It is seen through the views of the record
+ * that it replaces. */
+static int replace_record(struct decode_stage *stage, struct decode_bench *bench, const struct sample_item *sample,
+	uint64_t *number, struct error *err)
 {
 	uint64_t total = shard_set_records(stage->set);
 	for (uint64_t i = 1; i < total; i++) {
 		uint64_t other = (*number + i) % total;
 		unsigned shard;
 		uint32_t local;
-		unsigned char *data = NULL;
 		size_t bytes;
 		struct error ignored = {0};
 		shard_set_locate(stage->set, other, &shard, &local);
-		int code = shard_read_record(shard_set_at(stage->set, shard), local, &data, &bytes, &ignored);
+		free(bench->replacement);
+		bench->replacement = NULL;
+		int code = shard_read_record(
+			shard_set_at(stage->set, shard), local, &bench->replacement, &bytes, &ignored);
 		if (code == 0)
-			code = decode_record(stage, bench, other, data, bytes, &ignored);
-		free(data);
+			code = decode_record(stage, bench, sample->epoch, sample->record, other, bench->replacement,
+				bytes, &ignored);
 		if (code == 0) {
 			*number = other;
 			return 0;
@@ -99,7 +146,7 @@ static int replace_record(struct decode_stage *stage, struct decode_bench *bench
 	return error_set(err, ERROR_DECODE, "no record of the data set decodes; check it with: ringclr verify");
 }
 
-/* Leaves a decoded image on the bench: the sample's, or under `skip` its replacement. */
+/* The sample's pixels, or under `skip` its replacement's, in bench->image; *number is the record they are of. */
 static int decode_sample(struct decode_stage *stage, struct worker *worker, struct decode_bench *bench,
 	const struct sample_item *sample, int status, uint64_t *number)
 {
@@ -110,13 +157,21 @@ static int decode_sample(struct decode_stage *stage, struct worker *worker, stru
 		error_set(&why, status, "record '%s' lies in a damaged block",
 			shard_set_record(stage->set, *number)->key);
 	else
-		code = decode_record(stage, bench, *number, sample->data, sample->bytes, &why);
+		code = decode_record(
+			stage, bench, sample->epoch, sample->record, *number, sample->data_at, sample->bytes, &why);
 	if (code == 0)
 		return 0;
 	if (stage->bad == DECODE_BAD_FAIL)
 		return error_copy(worker->err, &why);
 	list_bad(&stage->bad_list, *number, &why);
-	return replace_record(stage, bench, number, worker->err);
+	return replace_record(stage, bench, sample, number, worker->err);
+}
+
+/* Whether the image's pixels are the sample's own bytes (raw), which lie in its slot. */
+static bool lies_in_slot(const struct sample_item *sample, const struct codec_pixels *image)
+{
+	const uintptr_t from = (uintptr_t)sample->data, at = (uintptr_t)image->pixels;
+	return !sample->cached && at >= from && at - from < sample->bytes;
 }
 
 /* One image from sample slot to batch rows. */
@@ -133,14 +188,14 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 
 	uint64_t traced_ns = trace_begin(), time_ns = meter_now_ns();
 	const struct sample_item *sample = memory;
-	uint32_t epoch = sample->epoch;
-	uint64_t view_key = sample->record; /* a replacement is seen through the views of the record it replaces */
 	uint64_t number;
 	meter_add(worker->meter, 1, sample->bytes);
 	int code = decode_sample(stage, worker, bench, sample, status, &number);
-	ring_release(stage->samples, seq);
 	if (code < 0)
 		return code;
+	bool in_slot = lies_in_slot(sample, &bench->image);
+	if (!in_slot)
+		ring_release(stage->samples, seq);
 	meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns);
 	trace_end_numbered("stage", "decode", seq, traced_ns);
 
@@ -150,11 +205,11 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	traced_ns = trace_begin();
 	time_ns = meter_now_ns();
 	struct batch batch = batch_view(&stage->augment, stage->span, batch_seq, memory);
-	const struct shard_record *record = shard_set_record(stage->set, number);
-	augment_image(&stage->augment, bench->rgb, record->width, record->height, epoch, view_key, row, bench->scratch,
-		batch.x);
+	augment_image(&stage->augment, bench->params, &bench->image, row, bench->scratch, batch.x);
 	batch.record[row] = number;
-	batch.label[row] = record->label;
+	batch.label[row] = shard_set_record(stage->set, number)->label;
+	if (in_slot)
+		ring_release(stage->samples, seq);
 	meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns);
 	trace_end_numbered("stage", "augment", seq, traced_ns);
 

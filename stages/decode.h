@@ -16,6 +16,7 @@
 #include "stages/augment.h"
 #include "stages/codec.h"
 #include "stages/items.h"
+#include "stages/record_cache.h"
 #include "stages/span.h"
 
 enum decode_bad { DECODE_BAD_FAIL, DECODE_BAD_SKIP };
@@ -35,8 +36,11 @@ struct decode_bad_list {
 /* One worker's own memory. */
 struct decode_bench {
 	struct codec_context *codecs;
-	uint8_t *rgb;	/* [rgb_capacity] */
-	float *scratch; /* view_scratch_floats() of the largest image */
+	struct view_params params[VIEW_MAX_VIEWS]; /* of the image at hand */
+	struct codec_pixels image;
+	uint8_t *pixels;	    /* [pixels_bytes] */
+	float *scratch;		    /* view_render_scratch_floats() of the largest image */
+	unsigned char *replacement; /* malloc'd: bytes of the record that last stood in for a bad one */
 };
 
 struct decode_stage {
@@ -47,7 +51,8 @@ struct decode_stage {
 	struct augment augment;
 	enum decode_bad bad;
 	struct decode_bad_list bad_list;
-	size_t rgb_capacity;
+	struct record_cache *cache;   /* NULL: none */
+	size_t pixels_bytes;	      /* codec_region_bytes() of the largest image */
 	struct decode_bench *benches; /* [workers] */
 };
 

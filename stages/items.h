@@ -2,13 +2,14 @@
 /*
  * What lies in the slots of the loader's rings on an image's way from disk to batch.
  *
- *   block ring    bytes of one block as they are on disk, and which block it is
- *   sample ring   encoded bytes of one image, and which record it is
- *   batch ring    [views * images][size][size][3] floats, all first views before all second views
+ *   block ring    bytes of one block as they are on disk, and which block it is; or only which, when it lies in the
+ * cache sample ring   encoded bytes of one image, or where in the cache they lie, and which record it is batch ring
+ * [views * images][size][size][3] floats, all first views before all second views
  */
 #ifndef RINGCLR_STAGES_ITEMS_H
 #define RINGCLR_STAGES_ITEMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,8 @@
 struct block_item {
 	unsigned shard;
 	uint32_t block;
-	size_t disk_bytes;
+	uint64_t read_ns;  /* from the read's start to its end, as the reading thread saw them */
+	size_t disk_bytes; /* 0: not read, because the record cache has the block or will have it */
 };
 
 static inline struct block_item *block_item_of(void *memory, size_t capacity)
@@ -28,7 +30,10 @@ struct sample_item {
 	uint64_t record; /* number in the shard set */
 	uint32_t epoch;
 	uint32_t bytes;
-	_Alignas(16) unsigned char data[]; /* the encoded image */
+	/* The encoded image: in the record cache, where it stays, or in `data`, until the slot is released. */
+	const unsigned char *data_at;
+	bool cached;
+	_Alignas(16) unsigned char data[];
 };
 
 /* Where the parts of a batch slot lie. Made from the slot's memory by batch_view(). */

@@ -5,9 +5,12 @@
  */
 #include "stages/loader.h"
 
+#include <stdlib.h>
+
 #include "stages/items.h"
 #include "stages/read.h"
 #include "stages/unpack.h"
+#include "stages/view_render.h"
 
 struct loader {
 	struct loader_config config;
@@ -18,13 +21,15 @@ struct loader {
 	struct read_stage read;
 	struct unpack_stage unpack;
 	struct decode_stage decode;
+	struct record_cache *cache; /* NULL: none */
+	struct record_cache_plan cache_plan;
 };
 
 /* Largest sizes over all shards. */
 struct extremes {
-	size_t disk_bytes, raw_bytes, record_bytes;
+	size_t raw_bytes, record_bytes;
 	uint32_t width, height;
-	size_t pixels;
+	size_t pixels_bytes;
 };
 
 static struct extremes find_extremes(const struct shard_set *set)
@@ -32,42 +37,36 @@ static struct extremes find_extremes(const struct shard_set *set)
 	struct extremes most = {0};
 	for (unsigned i = 0; i < shard_set_count(set); i++) {
 		const struct shard *shard = shard_set_at(set, i);
-		size_t disk = shard_max_disk_bytes(shard), raw = shard_max_raw_bytes(shard);
+		size_t raw = shard_max_raw_bytes(shard);
 		size_t record_bytes = shard_max_record_bytes(shard);
-		most.disk_bytes = disk > most.disk_bytes ? disk : most.disk_bytes;
 		most.raw_bytes = raw > most.raw_bytes ? raw : most.raw_bytes;
 		most.record_bytes = record_bytes > most.record_bytes ? record_bytes : most.record_bytes;
 		for (uint32_t r = 0; r < shard_records(shard); r++) {
 			const struct shard_record *record = shard_record(shard, r);
-			size_t pixels = (size_t)record->width * record->height;
+			size_t pixels = codec_region_bytes(record->width, record->height);
 			most.width = record->width > most.width ? record->width : most.width;
 			most.height = record->height > most.height ? record->height : most.height;
-			most.pixels = pixels > most.pixels ? pixels : most.pixels;
+			most.pixels_bytes = pixels > most.pixels_bytes ? pixels : most.pixels_bytes;
 		}
 	}
 	return most;
 }
 
+/* Every group is one sample: its block is decompressed right into the sample's slot. */
+static bool is_straight(const struct epoch_plan *plan)
+{
+	return epoch_plan_max_blocks(plan) == 1 && epoch_plan_max_positions(plan) == 1;
+}
+
 static int create_rings(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
 {
 	const struct loader_config *config = &loader->config;
-	uint32_t depth = config->depth ? config->depth : 32;
-	uint32_t most_blocks = epoch_plan_max_blocks(config->plan);
-	size_t capacity = (most->disk_bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
-	loader->read.capacity = capacity;
-	loader->unpack.capacity = capacity;
-	struct ring_config blocks = {
-		.name = "block ring",
-		.slots = most_blocks > depth ? most_blocks : depth,
-		/* Whole pages, so that the next slot's block is aligned too. */
-		.slot_bytes = capacity + SHARD_BLOCK_ALIGN,
-		.slot_align = SHARD_BLOCK_ALIGN,
-	};
 	uint32_t ahead = 4 * config->workers;
 	struct ring_config samples = {
 		.name = "sample ring",
 		.slots = ahead > 32 ? ahead : 32,
-		.slot_bytes = sizeof(struct sample_item) + most->record_bytes,
+		.slot_bytes =
+			sizeof(struct sample_item) + (is_straight(config->plan) ? most->raw_bytes : most->record_bytes),
 	};
 	struct ring_config batches = {
 		.name = "batch ring",
@@ -75,39 +74,20 @@ static int create_rings(struct loader *loader, struct arena *arena, const struct
 		.parts = config->batch,
 		.slot_bytes = batch_slot_bytes(&loader->decode.augment),
 	};
-	loader->blocks = ring_create(arena, &blocks, err);
-	loader->samples = loader->blocks ? ring_create(arena, &samples, err) : NULL;
+	loader->samples = ring_create(arena, &samples, err);
 	loader->batches = loader->samples ? ring_create(arena, &batches, err) : NULL;
 	return loader->batches ? 0 : err->code;
 }
 
-/* The engine reads into the block ring's own slots. Its tables lie in the arena: it keeps the paths for messages. */
-static int create_engine(struct loader *loader, struct arena *arena, struct error *err)
+static int create_reader(struct loader *loader, struct arena *arena, struct error *err)
 {
-	const struct shard_set *set = loader->config.set;
-	unsigned files = shard_set_count(set), slots = ring_slots(loader->blocks);
-	int *fds = arena_alloc(arena, "loader", files, sizeof *fds, 0, err);
-	const char **paths = arena_alloc(arena, "loader", files, sizeof *paths, 0, err);
-	struct iovec *buffers = arena_alloc(arena, "loader", slots, sizeof *buffers, 0, err);
-	if (!fds || !paths || !buffers)
-		return err->code;
-	for (unsigned i = 0; i < files; i++) {
-		fds[i] = shard_fd(shard_set_at(set, i));
-		paths[i] = shard_path(shard_set_at(set, i));
-	}
-	for (unsigned i = 0; i < slots; i++)
-		buffers[i] = (struct iovec){ring_slot_memory(loader->blocks, i), loader->read.capacity};
-	struct engine_config config = {
-		.kind = loader->config.engine,
-		.depth = loader->config.depth,
-		.files = fds,
-		.file_count = files,
-		.paths = paths,
-		.buffers = buffers,
-		.buffer_count = slots,
-	};
-	loader->engine = engine_create(&config, err);
-	return loader->engine ? 0 : err->code;
+	const struct loader_config *config = &loader->config;
+	struct read_config reading = {
+		.set = config->set, .span = &loader->span, .depth = config->depth, .kind = config->engine};
+	int code = read_create(&loader->read, arena, &reading, err);
+	loader->blocks = loader->read.blocks;
+	loader->engine = loader->read.engine;
+	return code;
 }
 
 static int create_unpack(struct loader *loader, struct arena *arena, const struct extremes *most, struct error *err)
@@ -118,8 +98,10 @@ static int create_unpack(struct loader *loader, struct arena *arena, const struc
 	stage->set = config->set;
 	stage->span = &loader->span;
 	stage->blocks = loader->blocks;
+	stage->capacity = loader->read.capacity;
 	stage->samples = loader->samples;
-	stage->raw_capacity = (most->raw_bytes + 63) & ~(size_t)63;
+	stage->straight = is_straight(config->plan);
+	stage->raw_capacity = stage->straight ? most->raw_bytes : (most->raw_bytes + 63) & ~(size_t)63;
 	stage->check_hash = config->check_hash;
 	stage->tolerate = config->bad == DECODE_BAD_SKIP;
 	stage->benches = arena_alloc(arena, "loader", config->unpackers, sizeof *stage->benches, 0, err);
@@ -127,11 +109,11 @@ static int create_unpack(struct loader *loader, struct arena *arena, const struc
 		return err->code;
 	for (unsigned i = 0; i < config->unpackers; i++) {
 		struct unpack_bench *bench = &stage->benches[i];
-		bench->raw = arena_alloc(arena, "unpacked blocks", blocks, stage->raw_capacity, 0, err);
-		bench->block_key = arena_alloc(arena, "loader", blocks, sizeof *bench->block_key, 0, err);
-		bench->block_status = arena_alloc(arena, "loader", blocks, sizeof *bench->block_status, 0, err);
+		bench->raw = arena_alloc(
+			arena, "unpacked blocks", stage->straight ? 0 : blocks, stage->raw_capacity, 0, err);
+		bench->blocks = arena_alloc(arena, "loader", blocks, sizeof *bench->blocks, 0, err);
 		bench->unpacker = shard_unpacker_create(err);
-		if (!bench->raw || !bench->block_key || !bench->block_status || !bench->unpacker)
+		if (!bench->raw || !bench->blocks || !bench->unpacker)
 			return err->code;
 	}
 	return 0;
@@ -147,17 +129,17 @@ static int create_decode(struct loader *loader, struct arena *arena, const struc
 	stage->batches = loader->batches;
 	stage->bad = config->bad;
 	pthread_mutex_init(&stage->bad_list.lock, NULL);
-	stage->rgb_capacity = most->pixels * 3;
-	size_t scratch = view_policies_scratch_floats(&config->policies, most->width, most->height);
+	stage->pixels_bytes = most->pixels_bytes;
+	size_t scratch = view_render_scratch_floats(&config->policies, most->width, most->height);
 	stage->benches = arena_alloc(arena, "loader", config->workers, sizeof *stage->benches, 0, err);
 	if (!stage->benches)
 		return err->code;
 	for (unsigned i = 0; i < config->workers; i++) {
 		struct decode_bench *bench = &stage->benches[i];
-		bench->rgb = arena_alloc(arena, "decoded images", stage->rgb_capacity, 1, 0, err);
+		bench->pixels = arena_alloc(arena, "decoded images", stage->pixels_bytes, 1, 0, err);
 		bench->scratch = arena_alloc(arena, "view scratch", scratch, sizeof(float), 0, err);
-		bench->codecs = codec_context_create(cpu_detect(), err);
-		if (!bench->rgb || !bench->scratch || !bench->codecs)
+		bench->codecs = codec_context_create(config->isa, err);
+		if (!bench->pixels || !bench->scratch || !bench->codecs)
 			return err->code;
 	}
 	return 0;
@@ -176,23 +158,40 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 	if (!loader)
 		return NULL;
 	loader->config = *config;
-	loader->decode.augment =
-		(struct augment){.policies = config->policies, .capacity = config->batch, .seed = config->seed};
+	loader->decode.augment = (struct augment){
+		.policies = config->policies,
+		.capacity = config->batch,
+		.seed = config->seed,
+		.mode = config->decode,
+		.kernels = pixel_kernels_for(config->isa),
+	};
 	loader->span.plan = config->plan;
 	loader->span.epoch_samples = config->whole_batches ? images / config->batch * config->batch : images;
 
 	struct extremes most = find_extremes(config->set);
-	if (create_rings(loader, arena, &most, err) < 0 || create_engine(loader, arena, err) < 0 ||
+	if (create_reader(loader, arena, err) < 0 || create_rings(loader, arena, &most, err) < 0 ||
 		create_unpack(loader, arena, &most, err) < 0 || create_decode(loader, arena, &most, err) < 0) {
 		loader_destroy(loader);
 		return NULL;
 	}
-	loader->read = (struct read_stage){.set = config->set,
-		.span = &loader->span,
-		.engine = loader->engine,
-		.blocks = loader->blocks,
-		.capacity = loader->read.capacity};
 	return loader;
+}
+
+int loader_add_cache(
+	struct loader *loader, struct arena *arena, enum cache_kind kind, size_t budget_bytes, struct error *err)
+{
+	struct error own = {0};
+	loader->cache = record_cache_create(
+		arena, loader->config.set, loader->config.plan, kind, budget_bytes, &loader->cache_plan, &own);
+	loader->read.cache = loader->cache;
+	loader->unpack.cache = loader->cache;
+	loader->decode.cache = loader->cache;
+	return own.code == 0 ? 0 : error_copy(err, &own);
+}
+
+const struct record_cache_plan *loader_cache_plan(const struct loader *loader)
+{
+	return &loader->cache_plan;
 }
 
 void loader_destroy(struct loader *loader)
@@ -202,8 +201,10 @@ void loader_destroy(struct loader *loader)
 	engine_destroy(loader->engine);
 	for (unsigned i = 0; loader->unpack.benches && i < loader->config.unpackers; i++)
 		shard_unpacker_destroy(loader->unpack.benches[i].unpacker);
-	for (unsigned i = 0; loader->decode.benches && i < loader->config.workers; i++)
+	for (unsigned i = 0; loader->decode.benches && i < loader->config.workers; i++) {
 		codec_context_destroy(loader->decode.benches[i].codecs);
+		free(loader->decode.benches[i].replacement);
+	}
 }
 
 /* Samples from `first` on, batches first_batch <= b < end_batch; rings stand empty at their first numbers. */
@@ -211,6 +212,7 @@ static void prepare(struct loader *loader, uint64_t first_batch, uint64_t end_ba
 {
 	loader->first_batch = first_batch;
 	loader->end_batch = end_batch;
+	record_cache_begin(loader->cache);
 	loader->span.first = first_batch * loader->config.batch;
 	loader->span.end = end_sample;
 	ring_reset(loader->blocks, 0);

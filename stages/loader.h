@@ -14,6 +14,7 @@
 #include "pipeline/arena.h"
 #include "pipeline/graph.h"
 #include "stages/decode.h"
+#include "stages/record_cache.h"
 #include "stages/views.h"
 
 struct loader_config {
@@ -30,12 +31,21 @@ struct loader_config {
 	enum engine_kind engine;
 	bool check_hash;
 	enum decode_bad bad;
+	enum decode_mode decode;
+	enum cpu_isa isa; /* of decoders and pixel kernels */
 };
 
 struct loader;
 
 /* Draws everything from the arena. ERROR_MISMATCH when the batch is larger than the data. */
 struct loader *loader_create(struct arena *arena, const struct loader_config *config, struct error *err);
+
+/* Keeps what goes by in memory, at most budget_bytes of the arena: the last thing to draw, with what the rest left
+ * over. What was settled, also when it is nothing, is in loader_cache_plan(). */
+int loader_add_cache(
+	struct loader *loader, struct arena *arena, enum cache_kind kind, size_t budget_bytes, struct error *err);
+const struct record_cache_plan *loader_cache_plan(const struct loader *loader);
+
 void loader_destroy(struct loader *loader); /* what the arena does not own; NULL is allowed */
 
 /* Prepares a run over batches first <= b < end, batch b being step b of a training run, over as many epochs as that

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fast way from decoded pixels to a view: crop, antialiased bicubic resize, flip, then operations on the colours and
- * blur, in as few walks over the view as their order allows. One table an instruction set; views.h has the readable
+ * The fast way from decoded pixels to a view: crop, antialiased bicubic resize, flip, then operations on the colours
+ * and blur, in as few walks over the view as their order allows. One table an instruction set; views.h has the readable
  * reference of each operation, and tests/test_pixels.c holds every table against it.
  *
  * Results differ from the reference's, and between instruction sets, in the last bits only: sums are taken in another
@@ -46,7 +46,8 @@ struct pixels_source {
 struct pixel_kernels {
 	const char *name;
 	/* out: [size][size][3] in [0,1]: the source's rectangle resized, mirrored if `flip`, with the operations
-	 * applied in order. source NULL: operations on what out holds. scratch: pixels_scratch_floats(), 64-byte aligned. */
+	 * applied in order. source NULL: operations on what out holds. scratch: pixels_scratch_floats(), 64-byte
+	 * aligned. */
 	void (*render)(const struct pixels_source *source, uint32_t size, bool flip, const struct pixels_op *ops,
 		size_t op_count, float *scratch, float *out);
 };

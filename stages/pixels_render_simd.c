@@ -196,8 +196,7 @@ static uint32_t reflect(int64_t at, uint32_t size)
 }
 
 /* padded: [radius + size + radius] and a vector. */
-static void blur_row(
-	const float *in, float *out, uint32_t size, const float *weights, uint32_t radius, float *padded)
+static void blur_row(const float *in, float *out, uint32_t size, const float *weights, uint32_t radius, float *padded)
 {
 	float *centre = padded + PIXELS_PAD * ((radius + PIXELS_PAD - 1) / PIXELS_PAD);
 	memcpy(centre, in, size * sizeof *in);

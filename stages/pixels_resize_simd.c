@@ -2,9 +2,9 @@
 /*
  * Crop and resize: bicubic (a = -0.5), antialiased, as pixels_resize.c does it, along rows first.
  *
- * A source line becomes floats of four channels once and stays in a ring of lines for as long as output rows need it. An
- * output row is a weighted sum of such lines (all of them vectors), in `pair`; its pixels are then weighted sums along
- * the line. There a vector holds LANES / 4 neighbouring pixels: one multiply-add takes in that many taps of all
+ * A source line becomes floats of four channels once and stays in a ring of lines for as long as output rows need it.
+ * An output row is a weighted sum of such lines (all of them vectors), in `pair`; its pixels are then weighted sums
+ * along the line. There a vector holds LANES / 4 neighbouring pixels: one multiply-add takes in that many taps of all
  * channels, and the partial sums of LANES / 4 output pixels are added up together. Two output rows are made at a time,
  * which share the weights.
  */
@@ -43,8 +43,8 @@ INLINE vec cubic(vec x)
 }
 
 /* The `taps` weights of one output pixel, zero from `count` on; they sum to `total`. Whole vectors are written. */
-static void fill_weights(float *weights, uint32_t start, uint32_t count, uint32_t taps, float centre, float shrink,
-	float total)
+static void fill_weights(
+	float *weights, uint32_t start, uint32_t count, uint32_t taps, float centre, float shrink, float total)
 {
 	vec lane, sums = {0};
 	for (int i = 0; i < LANES; i++)
@@ -94,8 +94,7 @@ static float *axis_place(struct resize_axis *axis, float *scratch)
 	return axis->weights + out * axis->taps + PIXELS_PAD;
 }
 
-float *resize_begin(
-	struct resize *resize, const struct pixels_source *source, uint32_t size, bool flip, float *scratch)
+float *resize_begin(struct resize *resize, const struct pixels_source *source, uint32_t size, bool flip, float *scratch)
 {
 	uint32_t x, y;
 	*resize = (struct resize){.source = *source};

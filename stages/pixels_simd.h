@@ -69,19 +69,19 @@ struct rgb {
 /* Comparisons and choices: what GNU vectors say of them does not become the processor's own instructions. */
 #if LANES == 16
 typedef __mmask16 lanes;
-#define is_less(a, b)	    _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LT_OQ)
-#define is_equal(a, b)	    _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_EQ_OQ)
-#define choose(m, yes, no)  ((vec)_mm512_mask_blend_ps(m, (__m512)(no), (__m512)(yes)))
-#define max_of(a, b)	    ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
-#define min_of(a, b)	    ((vec)_mm512_min_ps((__m512)(a), (__m512)(b)))
-#define sum_of(v)	    _mm512_reduce_add_ps((__m512)(v))
+#define is_less(a, b)	   _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LT_OQ)
+#define is_equal(a, b)	   _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_EQ_OQ)
+#define choose(m, yes, no) ((vec)_mm512_mask_blend_ps(m, (__m512)(no), (__m512)(yes)))
+#define max_of(a, b)	   ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define min_of(a, b)	   ((vec)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define sum_of(v)	   _mm512_reduce_add_ps((__m512)(v))
 #elif LANES == 8
 typedef vec lanes;
-#define is_less(a, b)	    ((vec)_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_LT_OQ))
-#define is_equal(a, b)	    ((vec)_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_EQ_OQ))
-#define choose(m, yes, no)  ((vec)_mm256_blendv_ps((__m256)(no), (__m256)(yes), (__m256)(m)))
-#define max_of(a, b)	    ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
-#define min_of(a, b)	    ((vec)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define is_less(a, b)	   ((vec)_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_LT_OQ))
+#define is_equal(a, b)	   ((vec)_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_EQ_OQ))
+#define choose(m, yes, no) ((vec)_mm256_blendv_ps((__m256)(no), (__m256)(yes), (__m256)(m)))
+#define max_of(a, b)	   ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define min_of(a, b)	   ((vec)_mm256_min_ps((__m256)(a), (__m256)(b)))
 INLINE float sum_of(vec v)
 {
 	return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
@@ -135,8 +135,8 @@ INLINE void store_interleaved(float *out, struct rgb c)
 /* ---- pixels_resize_simd.c ---- */
 
 struct resize_axis {
-	uint32_t in, out, taps;	 /* source pixels that count, output pixels, weights of each (a multiple of 4) */
-	float first;		 /* where the rectangle begins, in source pixels from the first that counts: 0 or a fraction */
+	uint32_t in, out, taps; /* source pixels that count, output pixels, weights of each (a multiple of 4) */
+	float first; /* where the rectangle begins, in source pixels from the first that counts: 0 or a fraction */
 	float scale, support;	 /* source pixels an output pixel; half the filter's width in source pixels */
 	uint32_t *start, *count; /* [out rounded up to PIXELS_PAD] source pixels that an output pixel is made of */
 	float *weights;		 /* [out rounded up][taps], zero behind the count */

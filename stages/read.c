@@ -2,13 +2,70 @@
 /*
  * Walks the span's groups and their blocks in order. Block b of the run goes to slot b of the block ring: the slot is
  * claimed, the read is started into its memory, and the slot is published when the read ends, in whatever order the
- * disk answers. While the ring is full the thread reaps completions; it blocks on the ring only when nothing is in
- * flight.
+ * disk answers. A block that the record cache has, or will have from an earlier read, is not read: its slot is
+ * published at once, empty. While the ring is full the thread reaps completions; it blocks on the ring only when
+ * nothing is in flight.
  */
 #include "stages/read.h"
 
 #include "pipeline/trace.h"
 #include "stages/items.h"
+
+enum { DEFAULT_DEPTH = 32 };
+
+/* The engine reads into the ring's own slots. Its tables lie in the arena: it keeps the paths for messages. */
+static int create_engine(
+	struct read_stage *stage, struct arena *arena, const struct read_config *config, struct error *err)
+{
+	unsigned files = shard_set_count(config->set), slots = ring_slots(stage->blocks);
+	int *fds = arena_alloc(arena, "loader", files, sizeof *fds, 0, err);
+	const char **paths = arena_alloc(arena, "loader", files, sizeof *paths, 0, err);
+	struct iovec *buffers = arena_alloc(arena, "loader", slots, sizeof *buffers, 0, err);
+	if (!fds || !paths || !buffers)
+		return err->code;
+	for (unsigned i = 0; i < files; i++) {
+		fds[i] = shard_fd(shard_set_at(config->set, i));
+		paths[i] = shard_path(shard_set_at(config->set, i));
+	}
+	for (unsigned i = 0; i < slots; i++)
+		buffers[i] = (struct iovec){ring_slot_memory(stage->blocks, i), stage->capacity};
+	struct engine_config engine = {
+		.kind = config->kind,
+		.depth = config->depth,
+		.files = fds,
+		.file_count = files,
+		.paths = paths,
+		.buffers = buffers,
+		.buffer_count = slots,
+	};
+	stage->engine = engine_create(&engine, err);
+	return stage->engine ? 0 : err->code;
+}
+
+int read_create(struct read_stage *stage, struct arena *arena, const struct read_config *config, struct error *err)
+{
+	uint32_t depth = config->depth ? config->depth : DEFAULT_DEPTH;
+	uint32_t most_blocks = epoch_plan_max_blocks(config->span->plan);
+	size_t largest = 0;
+	for (unsigned i = 0; i < shard_set_count(config->set); i++) {
+		size_t bytes = shard_max_disk_bytes(shard_set_at(config->set, i));
+		largest = bytes > largest ? bytes : largest;
+	}
+	*stage = (struct read_stage){.set = config->set, .span = config->span};
+	stage->capacity = (largest + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
+	/* Twice the depth: a slot is free again only when every earlier block has gone by too, so with as many slots as
+	 * reads the slowest read in flight would hold back all that could start behind it. */
+	uint32_t enough = most_blocks > 2 * depth ? most_blocks : 2 * depth;
+	struct ring_config ring = {
+		.name = "block ring",
+		.slots = config->slots ? config->slots : enough,
+		/* Whole pages, so that the next slot's block is aligned too. */
+		.slot_bytes = stage->capacity + SHARD_BLOCK_ALIGN,
+		.slot_align = SHARD_BLOCK_ALIGN,
+	};
+	stage->blocks = ring_create(arena, &ring, err);
+	return stage->blocks ? create_engine(stage, arena, config, err) : err->code;
+}
 
 /* Waits for one read and hands its slot on. */
 static int publish_one(struct read_stage *stage, struct worker *worker)
@@ -19,6 +76,9 @@ static int publish_one(struct read_stage *stage, struct worker *worker)
 	if (code < 0)
 		return code;
 	meter_phase(worker->meter, 0, start_ns);
+	struct block_item *item = block_item_of(
+		ring_slot_memory(stage->blocks, (uint32_t)(seq % ring_slots(stage->blocks))), stage->capacity);
+	item->read_ns = meter_now_ns() - item->read_ns;
 	trace_end_numbered("stage", "read", seq, traced_ns);
 	ring_publish(stage->blocks, seq, 0);
 	return 0;
@@ -58,7 +118,13 @@ static int start_read(
 	};
 	*block_item_of(memory, stage->capacity) =
 		(struct block_item){.shard = shard, .block = block, .disk_bytes = extent->disk_bytes};
+	if (!record_cache_must_read(stage->cache, shard, block)) {
+		block_item_of(memory, stage->capacity)->disk_bytes = 0;
+		ring_publish(stage->blocks, seq, 0);
+		return 0;
+	}
 	meter_add(worker->meter, 1, read.bytes);
+	block_item_of(memory, stage->capacity)->read_ns = meter_now_ns();
 	return engine_submit(stage->engine, &read, worker->err);
 }
 

@@ -8,14 +8,22 @@
 #include "io/shard.h"
 #include "pipeline/graph.h"
 #include "pipeline/ring.h"
+#include "stages/record_cache.h"
 #include "stages/span.h"
+
+/* A block of the group that a worker is at. */
+struct unpack_block {
+	uint64_t key;		   /* shard << 32 | block */
+	const unsigned char *data; /* decompressed: on the bench, in a sample slot or in the cache */
+	int status;		   /* 0, or why the block cannot be used */
+	bool cached;
+};
 
 /* One worker's own memory. */
 struct unpack_bench {
 	struct shard_unpacker *unpacker;
-	unsigned char *raw;  /* [max blocks of a group][raw_capacity] */
-	uint64_t *block_key; /* [max blocks of a group] shard << 32 | block */
-	int *block_status;   /* [max blocks of a group] 0, or why the block cannot be used */
+	unsigned char *raw;	     /* [max blocks of a group][raw_capacity]; nothing when straight */
+	struct unpack_block *blocks; /* [max blocks of a group] */
 };
 
 struct unpack_stage {
@@ -26,6 +34,8 @@ struct unpack_stage {
 	size_t capacity;      /* of a block slot's bytes */
 	size_t raw_capacity;  /* largest block, decompressed */
 	bool check_hash;
+	bool straight;		      /* groups of one sample: blocks are decompressed into sample slots */
+	struct record_cache *cache;   /* NULL: none */
 	bool tolerate;		      /* a damaged block fails its records, not the run */
 	struct unpack_bench *benches; /* [workers] */
 };

@@ -32,7 +32,7 @@ size_t view_policies_scratch_floats(const struct view_policies *policies, uint32
 	return floats;
 }
 
-static void apply_step(const struct view_drawn *drawn, uint32_t size, float *scratch, float *out)
+void view_apply_step(const struct view_drawn *drawn, uint32_t size, float *scratch, float *out)
 {
 	const size_t pixels = (size_t)size * size;
 	switch (drawn->op) {
@@ -83,7 +83,7 @@ static void apply_step(const struct view_drawn *drawn, uint32_t size, float *scr
 void view_apply_steps(const struct view_params *params, uint32_t size, float *scratch, float *out)
 {
 	for (uint32_t i = 0; i < params->count; i++)
-		apply_step(&params->drawn[i], size, scratch, out);
+		view_apply_step(&params->drawn[i], size, scratch, out);
 }
 
 void view_apply(const struct view_policy *policy, const struct view_params *params, const uint8_t *rgb,

@@ -94,7 +94,8 @@ size_t view_policies_scratch_floats(const struct view_policies *policies, uint32
  * 64-byte aligned, from malloc or an arena (it will hold integers too). */
 void view_apply(const struct view_policy *policy, const struct view_params *params, const uint8_t *rgb,
 	uint32_t image_width, uint32_t image_height, float *scratch, float *out);
-/* Its second half: the drawn steps, on the square in place. */
+/* Its second half: the drawn steps, or one of them, on the square in place. */
+void view_apply_step(const struct view_drawn *drawn, uint32_t size, float *scratch, float *out);
 void view_apply_steps(const struct view_params *params, uint32_t size, float *scratch, float *out);
 
 /* One line for people: "crop 12,3 20x18 flip b1.10 c0.92 s1.30 h-0.04 gray blur 0.8". */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loader against a plain loop that does the same without rings or threads, under every number of threads, engine
- * and order; spans that start in the middle; short last batches; bad images.
+ * order and cache; spans that start in the middle; short last batches; bad images.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,13 +9,19 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "io/engine_calls.h"
 #include "stages/augment.h"
+#include "stages/codec.h"
 #include "stages/loader.h"
 #include "stages/view_policy.h"
+#include "stages/view_render.h"
 #include "tests/helper_files.h"
 
 enum { RECORDS = 103, SIZE = 16, BATCH = 8 };
@@ -55,10 +61,18 @@ static void write_shard(const char *path, uint64_t first, uint64_t end, uint64_t
 		unsigned char *rgb = make_image(i, &record.width, &record.height);
 		record.data = rgb;
 		record.bytes = (size_t)record.width * record.height * 3;
+		void *png = NULL;
+		if (i % 4 == 1) {
+			assert_int_equal(
+				codec_encode_png(rgb, record.width, record.height, &png, &record.bytes, &err), 0);
+			record.codec = SHARD_PNG;
+			record.data = png;
+		}
 		if (i == bad)
 			record.codec = SHARD_JPEG; /* bytes that are no JPEG */
 		assert_int_equal(shard_writer_add(writer, &record, &err), 0);
 		free(rgb);
+		free(png);
 	}
 	assert_int_equal(shard_writer_finish(writer, &err), 0);
 }
@@ -90,6 +104,8 @@ struct taken {
 	uint64_t *record; /* [images] */
 	int32_t *label;
 	uint64_t images, batches;
+	uint64_t reads; /* blocks, by all runs */
+	struct record_cache_plan cache;
 };
 
 static const size_t row_floats = (size_t)SIZE * SIZE * 3;
@@ -142,6 +158,9 @@ struct how {
 	uint64_t first, end; /* batches; end 0: loader_once() */
 	uint64_t stop_after;
 	uint64_t room; /* images that may come */
+	enum cache_kind cache;
+	size_t budget;	     /* of the cache */
+	unsigned runs_ahead; /* runs of the same loader before the one that is looked at, each stopped after a batch */
 };
 
 static void parse_views(struct view_policies *policies, const char *text)
@@ -150,6 +169,24 @@ static void parse_views(struct view_policies *policies, const char *text)
 	struct error err = {0};
 	if (view_policies_parse(policies, text, &defaults, "views", &err) < 0)
 		fail_msg("%s", err.message);
+}
+
+static int run_once(struct loader *loader, const struct how *how, struct consumer *consumer, struct error *err)
+{
+	struct stage stage = {
+		.name = "consume", .run = consume, .ctx = consumer, .in = loader_batches(loader), .caller_runs = 1};
+	struct graph *graph = calloc(1, sizeof *graph);
+	assert_non_null(graph);
+	if (how->end > 0)
+		loader_span(loader, how->first, how->end);
+	else
+		loader_once(loader);
+	assert_int_equal(loader_join(loader, graph, err), 0);
+	assert_true(graph_add_stage(graph, &stage, err) >= 0);
+	int code = graph_run(graph, NULL, err);
+	consumer->taken->reads += atomic_load(&graph->meters[graph_first_meter(graph, 0)].items);
+	free(graph);
+	return code;
 }
 
 /* Runs the loader; returns the graph's result. */
@@ -170,26 +207,25 @@ static int take(const struct fixture *fixture, const struct how *how, struct tak
 	parse_views(&config.policies, how->views);
 	struct loader *loader = loader_create(arena, &config, err);
 	assert_non_null(loader);
-	if (how->end > 0)
-		loader_span(loader, how->first, how->end);
-	else
-		loader_once(loader);
+	size_t drawn = arena_used_bytes(arena);
 	*taken = (struct taken){
 		.x = calloc(how->room * config.policies.count * row_floats, sizeof(float)),
 		.record = calloc(how->room, sizeof(uint64_t)),
 		.label = calloc(how->room, sizeof(int32_t)),
 	};
-	struct consumer consumer = {loader, config.policies.count, taken, how->stop_after};
-	struct stage stage = {
-		.name = "consume", .run = consume, .ctx = &consumer, .in = loader_batches(loader), .caller_runs = 1};
-	struct graph *graph = calloc(1, sizeof *graph);
-	assert_non_null(graph);
-	assert_int_equal(loader_join(loader, graph, err), 0);
-	assert_true(graph_add_stage(graph, &stage, err) >= 0);
-	int code = graph_run(graph, NULL, err);
+	assert_int_equal(loader_add_cache(loader, arena, how->cache, how->budget, err), 0);
+	assert_true(arena_used_bytes(arena) <= drawn + how->budget);
+	taken->cache = *loader_cache_plan(loader);
+	struct consumer consumer = {loader, config.policies.count, taken, 1};
+	for (unsigned i = 0; i < how->runs_ahead; i++) {
+		taken->images = taken->batches = 0;
+		assert_int_equal(run_once(loader, how, &consumer, err), 0);
+	}
+	taken->images = taken->batches = 0;
+	consumer.stop_after = how->stop_after;
+	int code = run_once(loader, how, &consumer, err);
 	if (replaced)
 		*replaced = loader_bad_images(loader);
-	free(graph);
 	loader_destroy(loader);
 	epoch_plan_destroy(plan);
 	arena_destroy(arena);
@@ -205,15 +241,15 @@ static void check_image(const struct epoch_plan *plan, const struct view_policie
 	assert_int_equal(taken->record[i], record);
 	assert_int_equal(taken->label[i], record % 3);
 	unsigned char *rgb = make_image(record, &width, &height);
-	float *scratch = aligned_alloc(
-		64, (view_policies_scratch_floats(policies, width, height) * sizeof(float) + 63) / 64 * 64);
+	float *scratch =
+		aligned_alloc(64, (view_render_scratch_floats(policies, width, height) * sizeof(float) + 63) / 64 * 64);
 	float *expected = calloc(row_floats, sizeof(float));
+	const struct codec_pixels image = {.pixels = rgb, .stride_bytes = width * 3UL, .channels = 3, .scale = 1};
 	for (uint32_t v = 0; v < policies->count; v++) {
-		const struct view_policy *policy = &policies->view[v];
 		struct philox stream = philox_stream(5, epoch, record, v, PHILOX_AUGMENT);
 		struct view_params params;
-		view_params_draw(&params, policy, width, height, &stream);
-		view_apply(policy, &params, rgb, width, height, scratch, expected);
+		view_params_draw(&params, &policies->view[v], width, height, &stream);
+		view_render(pixel_kernels_for(CPU_PORTABLE), &params, SIZE, &image, scratch, expected);
 		assert_memory_equal(
 			expected, taken->x + (i * policies->count + v) * row_floats, row_floats * sizeof(float));
 	}
@@ -269,6 +305,91 @@ static void any_threads_engine_and_order_give_the_same_batches(void **state)
 					check_run(&fixture, &how, &taken, 0, 29 * BATCH);
 					taken_free(&taken);
 				}
+	fixture_free(&fixture);
+}
+
+enum { PLENTY = 1 << 26 };
+
+static uint64_t count_blocks(const struct fixture *fixture)
+{
+	return shard_blocks(shard_set_at(fixture->set, 0)) + shard_blocks(shard_set_at(fixture->set, 1));
+}
+
+static void any_cache_and_budget_gives_the_same_batches(void **state)
+{
+	(void)state;
+	struct fixture fixture;
+	fixture_make(&fixture, UINT64_MAX);
+	static const enum epoch_order orders[] = {EPOCH_FULL, EPOCH_WINDOW};
+	static const enum cache_kind kinds[] = {CACHE_NONE, CACHE_AUTO, CACHE_PACKED, CACHE_DECODED};
+	size_t packed = record_cache_packed_bytes(fixture.set);
+	const size_t budgets[] = {0, 100, packed / 3, packed + 8192, PLENTY};
+	for (unsigned o = 0; o < 2; o++)
+		for (unsigned k = 0; k < 4; k++)
+			for (unsigned b = 0; b < 5; b++)
+				for (unsigned unpackers = 1; unpackers <= 8; unpackers += b == 4 ? 1 : 4) {
+					struct how how = {
+						.plan = {.order = orders[o], .seed = 9, .window = 3},
+						.views = "simclr",
+						.loader = {.workers = 1 + unpackers % 3,
+							.unpackers = unpackers,
+							.depth = 1 + 7 * (unpackers % 2),
+							.batches = 1},
+						.end = 40,
+						.room = 40 * BATCH,
+						.cache = kinds[k],
+						.budget = budgets[b],
+						.runs_ahead = unpackers % 3,
+					};
+					struct error err = {0};
+					struct taken taken;
+					assert_int_equal(take(&fixture, &how, &taken, NULL, &err), 0);
+					check_run(&fixture, &how, &taken, 0, 40 * BATCH);
+					bool partial = taken.cache.kept_blocks > 0 &&
+						       taken.cache.kept_blocks < taken.cache.blocks;
+					if (kinds[k] == CACHE_NONE || b < 2)
+						assert_int_equal(taken.cache.kind, CACHE_NONE);
+					else if (b == 2)
+						assert_true(partial);
+					else if (b == 4)
+						assert_int_equal(taken.cache.kind,
+							kinds[k] == CACHE_PACKED ? CACHE_PACKED : CACHE_DECODED);
+					if (b == 4 && kinds[k] != CACHE_NONE)
+						assert_int_equal(taken.cache.kept_blocks, count_blocks(&fixture));
+					/* Of 13 blocks or more, in more than three epochs: each is read once. Runs that
+					 * are stopped may leave reads unused. */
+					if (b == 4 && kinds[k] != CACHE_NONE && how.runs_ahead == 0)
+						assert_int_equal(taken.reads, count_blocks(&fixture));
+					if (kinds[k] == CACHE_NONE && how.runs_ahead == 0)
+						assert_true(taken.reads >= 3 * count_blocks(&fixture));
+					taken_free(&taken);
+				}
+	fixture_free(&fixture);
+}
+
+static void a_cache_keeps_what_the_subset_needs(void **state)
+{
+	(void)state;
+	struct fixture fixture;
+	fixture_make(&fixture, UINT64_MAX);
+	struct how how = {
+		.plan = {.order = EPOCH_FULL, .seed = 4, .limit = 9},
+		.views = "simclr",
+		.loader = {.workers = 2, .unpackers = 2},
+		.end = 12,
+		.room = 12 * BATCH,
+		.cache = CACHE_DECODED,
+		.budget = PLENTY,
+	};
+	struct error err = {0};
+	struct taken taken;
+	assert_int_equal(take(&fixture, &how, &taken, NULL, &err), 0);
+	check_run(&fixture, &how, &taken, 0, 12 * BATCH);
+	assert_true(taken.cache.blocks <= 9 && taken.cache.images <= 9);
+	assert_int_equal(taken.cache.kept_blocks, taken.cache.blocks);
+	assert_int_equal(taken.cache.kept_images, taken.cache.images);
+	assert_true(taken.reads <= taken.cache.blocks);
+	taken_free(&taken);
 	fixture_free(&fixture);
 }
 
@@ -391,6 +512,88 @@ static void a_damaged_block_fails_by_name_or_its_images_are_replaced(void **stat
 	fixture_free(&fixture);
 }
 
+static void bad_images_are_replaced_alike_with_a_cache(void **state)
+{
+	(void)state;
+	struct fixture fixture;
+	fixture_make(&fixture, 77);
+	damage(fixture.paths[1], shard_block(shard_set_at(fixture.set, 1), 0));
+	for (unsigned o = 0; o < 2; o++) {
+		struct how how = {
+			.plan = {.order = o ? EPOCH_WINDOW : EPOCH_FULL, .seed = 2, .window = 2},
+			.views = "simclr",
+			.loader = {.workers = 2, .unpackers = 3, .bad = DECODE_BAD_SKIP},
+			.end = 36,
+			.room = 36 * BATCH,
+			.cache = CACHE_NONE,
+			.budget = PLENTY,
+		};
+		struct error err = {0};
+		struct taken plain;
+		uint64_t replaced, expected;
+		assert_int_equal(take(&fixture, &how, &plain, &expected, &err), 0);
+		assert_true(expected > 3);
+		for (how.cache = CACHE_PACKED; how.cache <= CACHE_DECODED; how.cache++) {
+			struct taken taken;
+			assert_int_equal(take(&fixture, &how, &taken, &replaced, &err), 0);
+			assert_int_equal(replaced, expected);
+			assert_memory_equal(taken.record, plain.record, how.room * sizeof(uint64_t));
+			assert_memory_equal(taken.x, plain.x, how.room * 2 * row_floats * sizeof(float));
+			taken_free(&taken);
+			how.loader.bad = DECODE_BAD_FAIL;
+			assert_true(take(&fixture, &how, &taken, NULL, &err) < 0);
+			err = (struct error){0};
+			how.loader.bad = DECODE_BAD_SKIP;
+			taken_free(&taken);
+		}
+		taken_free(&plain);
+	}
+	fixture_free(&fixture);
+}
+
+static int reads_left;
+
+/* Comes up short at every other call, and fails when reads_left runs out. */
+static ssize_t failing_pread(int fd, void *memory, size_t bytes, off_t offset)
+{
+	if (--reads_left == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return pread(fd, memory, reads_left % 2 && bytes > SHARD_BLOCK_ALIGN ? SHARD_BLOCK_ALIGN : bytes, offset);
+}
+
+static void a_failed_read_ends_the_run_with_a_cache_too(void **state)
+{
+	(void)state;
+	struct fixture fixture;
+	fixture_make(&fixture, UINT64_MAX);
+	engine_calls.pread = failing_pread;
+	for (int at = 0; at < 40; at++) {
+		struct how how = {
+			.plan = {.order = EPOCH_FULL, .seed = 2},
+			.views = "simclr",
+			.loader = {.workers = 2, .unpackers = 1 + (unsigned)at % 8, .depth = 4, .engine = ENGINE_PREAD},
+			.end = 36,
+			.room = 36 * BATCH,
+			.cache = CACHE_PACKED,
+			.budget = PLENTY,
+		};
+		struct error err = {0};
+		struct taken taken;
+		reads_left = at;
+		int code = take(&fixture, &how, &taken, NULL, &err);
+		if (code == 0)
+			check_run(&fixture, &how, &taken, 0, 36 * BATCH);
+		else
+			assert_int_equal(code, ERROR_IO);
+		assert_true(at == 0 || at > 20 || code == ERROR_IO);
+		taken_free(&taken);
+	}
+	engine_calls.pread = pread;
+	fixture_free(&fixture);
+}
+
 static void a_batch_larger_than_the_data_is_refused(void **state)
 {
 	(void)state;
@@ -419,6 +622,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_threads_engine_and_order_give_the_same_batches),
+		cmocka_unit_test(any_cache_and_budget_gives_the_same_batches),
+		cmocka_unit_test(a_cache_keeps_what_the_subset_needs),
+		cmocka_unit_test(bad_images_are_replaced_alike_with_a_cache),
+		cmocka_unit_test(a_failed_read_ends_the_run_with_a_cache_too),
 		cmocka_unit_test(a_run_may_start_and_stop_anywhere),
 		cmocka_unit_test(evaluation_sees_every_image_once_in_order),
 		cmocka_unit_test(a_bad_image_fails_by_name_or_is_replaced),

@@ -52,7 +52,7 @@ static uint8_t *draw_image(uint32_t width, uint32_t height, unsigned channels, u
 		for (unsigned c = 0; c < 3; c++) {
 			static const uint32_t ranges[] = {256, 2, 3, 1};
 			const uint32_t value = below(ranges[kind]);
-			image[channels * i + c] = (uint8_t)(kind == 1   ? value * 255
+			image[channels * i + c] = (uint8_t)(kind == 1	? value * 255
 							    : kind == 2 ? 100 + value
 							    : kind == 3 ? i % width + i / width
 									: value);
@@ -153,8 +153,8 @@ static struct drawn_case draw_case(void)
 
 static float *reference_of(const struct drawn_case *c)
 {
-	float *scratch = aligned(
-		pixels_resized_crop_scratch_floats(c->width, c->height, c->size, c->size) * sizeof(float));
+	float *scratch =
+		aligned(pixels_resized_crop_scratch_floats(c->width, c->height, c->size, c->size) * sizeof(float));
 	float *view = aligned((size_t)c->size * c->size * 3 * sizeof(float));
 	pixels_resized_crop(c->rgb, c->width, c->height, c->x, c->y, c->crop_width, c->crop_height, c->size, c->size,
 		scratch, view);

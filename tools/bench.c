@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ringclr bench: how fast the machine is (peak), a whole training step (step), and each layer (kernels).
+ * ringclr bench: how fast the machine is (peak), a whole training step (step), each layer (kernels), and reads (read).
  *
  * Every mode is a file of its own, with its own options. What they share is here: a net with synthetic views, fed as
  * the loader would feed it, so that nothing but computing is measured.
@@ -20,13 +20,14 @@ static const struct command modes[] = {
 	{"peak", "what the processor and its memory can do at most", bench_peak},
 	{"step", "a whole training step: views/s, memory, and a check of the kernels", bench_step},
 	{"kernels", "every layer and pass: time, GFLOP/s, share of the peak, GB/s", bench_kernels},
+	{"read", "a shard's blocks off the disk in the order of training: MB/s, latency, depth", bench_read},
 };
 enum { MODES = sizeof modes / sizeof modes[0] };
 
 static void print_help(FILE *out)
 {
 	fputs("usage: ringclr bench MODE [OPTION]...\n\n"
-	      "Measures the machine and the training step on it, without data.\n\n",
+	      "Measures the machine, the training step on it without data, and reading without training.\n\n",
 		out);
 	for (int i = 0; i < MODES; i++)
 		fprintf(out, "  %-10s %s\n", modes[i].name, modes[i].summary);
@@ -34,7 +35,8 @@ static void print_help(FILE *out)
 	      "Examples:\n"
 	      "  ringclr bench peak\n"
 	      "  ringclr bench step --model resnet18 --size 32 --views 256\n"
-	      "  ringclr bench kernels --model resnet50 --size 224 --views 64\n",
+	      "  ringclr bench kernels --model resnet50 --size 224 --views 64\n"
+	      "  ringclr bench read photos.ring --direct --depth 32\n",
 		out);
 }
 

@@ -191,6 +191,8 @@ static int run_job(struct eval_job *job, struct error *err)
 	code = evaluator_create(&job->evaluator, &job->runtime, &config, err);
 	if (code == 0 && sgd)
 		code = create_sgd(job, err);
+	if (code == 0 && sgd)
+		code = runtime_add_cache(&job->runtime, job->loader, o->runtime.mem, err);
 	if (code < 0)
 		return code;
 	arena_seal(job->runtime.arena);

@@ -74,7 +74,8 @@ struct profile_job {
 	struct view_policies policies;
 	struct loader *loader;
 	struct graph *graph;
-	uint64_t images; /* that came through */
+	const char *order, *order_reason; /* reason NULL: it was asked for */
+	uint64_t images;		  /* that came through */
 	double seconds;
 };
 
@@ -130,8 +131,12 @@ static int prepare(struct profile_job *job, struct error *err)
 	job->set = runtime_open_shards(&job->runtime, job->parsed.operands, job->parsed.operand_count, err);
 	if (!job->set)
 		return err->code;
+	enum epoch_order order = (enum epoch_order)o->order; /* auto stands where EPOCH_SEQUENTIAL does */
+	if (o->order == 0)
+		order = runtime_choose_order(&o->runtime, job->set, &job->order_reason);
+	job->order = order == EPOCH_FULL ? "full" : "window";
 	struct epoch_plan_config plan = {
-		.order = o->order == 0 ? runtime_choose_order(job->set) : (enum epoch_order)o->order,
+		.order = order,
 		.seed = o->seed,
 		.limit = o->limit_images < shard_set_records(job->set) ? o->limit_images : 0,
 		.subset_seed = EVALUATE_SUBSET_SEED,
@@ -149,7 +154,7 @@ static int prepare(struct profile_job *job, struct error *err)
 	config.seed = o->seed;
 	config.policies = job->policies;
 	job->loader = loader_create(job->runtime.arena, &config, err);
-	if (!job->loader)
+	if (!job->loader || runtime_add_cache(&job->runtime, job->loader, o->runtime.mem, err) < 0)
 		return err->code;
 	arena_seal(job->runtime.arena);
 	return 0;
@@ -252,6 +257,10 @@ static void print_table(const struct profile_job *job, const struct profile_row 
 	for (size_t i = 0; i < count; i++)
 		printf("%-10s %7u %10" PRIu64 " %6.1f%% %8.1f%% %10.1f%%\n", rows[i].name, rows[i].threads,
 			rows[i].items, 100 * rows[i].busy, 100 * rows[i].upstream, 100 * rows[i].downstream);
+	char cache[128];
+	runtime_describe_cache(job->loader, cache, sizeof cache);
+	printf("\norder: %s%s%s%s\ncache: %s\n", job->order, job->order_reason ? " (" : "",
+		job->order_reason ? job->order_reason : "", job->order_reason ? ")" : "", cache);
 	printf("\n%-12s %6s %10s\n", "ring", "slots", "mean full");
 	for (size_t i = 0; i < job->graph->ring_count; i++) {
 		struct ring_stats stats;
@@ -264,6 +273,17 @@ static void print_table(const struct profile_job *job, const struct profile_row 
 		job->images, job->seconds, totals->bottleneck->name);
 }
 
+static void add_cache(const struct profile_job *job, cJSON *result)
+{
+	static const char *const names[] = {
+		[CACHE_NONE] = "none", [CACHE_PACKED] = "packed", [CACHE_DECODED] = "decoded"};
+	const struct record_cache_plan *plan = loader_cache_plan(job->loader);
+	cJSON_AddStringToObject(result, "order", job->order);
+	cJSON_AddStringToObject(result, "cache", names[plan->kind]);
+	cJSON_AddNumberToObject(
+		result, "cache_bytes", (double)(plan->block_bytes + plan->pixel_bytes + plan->table_bytes));
+}
+
 static int print_json(const struct profile_job *job, const struct profile_row *rows, size_t count,
 	const struct profile_totals *totals)
 {
@@ -273,6 +293,7 @@ static int print_json(const struct profile_job *job, const struct profile_row *r
 	cJSON_AddNumberToObject(result, "images", (double)job->images);
 	cJSON_AddNumberToObject(result, "seconds", job->seconds);
 	cJSON_AddStringToObject(result, "engine", loader_engine_name(job->loader));
+	add_cache(job, result);
 	cJSON_AddStringToObject(result, "bottleneck", totals->bottleneck->name);
 	cJSON *stages = cJSON_AddArrayToObject(result, "stages");
 	for (size_t i = 0; i < count; i++) {

@@ -13,14 +13,17 @@
 
 struct runtime_options {
 	uint64_t threads, loader_threads, depth, mem;
-	unsigned io;  /* enum engine_kind */
-	unsigned bad; /* enum decode_bad */
+	unsigned io;	 /* enum engine_kind */
+	unsigned bad;	 /* enum decode_bad */
+	unsigned cache;	 /* enum cache_kind */
+	unsigned decode; /* enum decode_mode */
 	const char *pin, *isa;
 	bool direct, check_hashes;
 };
 
 /* Entries for an option table whose struct S has a `struct runtime_options` member m. None of them changes a result,
- * except isa (the last bits) and bad. */
+ * except isa (the last bits), decode (of large JPEGs), bad, and mem where the order of images is left to be chosen
+ * (runtime_choose_order()). */
 #define RUNTIME_OPTIONS(S, m)                                                                                          \
 	OPTION_GROUP("Threads, reading, memory"),                                                                      \
 		OPTION_U64(S, m.threads, "threads", "N", "0", 0, 1024, "compute threads; 0: one per processor",        \
@@ -32,10 +35,22 @@ struct runtime_options {
 		OPTION_FLAG(                                                                                           \
 			S, m.direct, "direct", "no", "read with O_DIRECT, past the page cache", .incidental = true),   \
 		OPTION_U64(S, m.depth, "depth", "N", "32", 1, 4096, "reads in flight", .incidental = true),            \
+		OPTION_CHOICE(S, m.cache, "cache", "auto|none|packed|decoded", "auto",                                 \
+			"what stays in memory once it was read: images as stored but decompressed (packed), and "      \
+			"their pixels "                                                                                \
+			"too (decoded); auto: decoded where all of it fits, else packed, as much as fits. It takes "   \
+			"what "                                                                                        \
+			"--mem leaves over, or half the memory available. A command that reads images once keeps "     \
+			"nothing",                                                                                     \
+			.incidental = true),                                                                           \
 		OPTION_FLAG(S, m.check_hashes, "check-hashes", "yes", "check every block's hash as it is read",        \
 			.incidental = true),                                                                           \
 		OPTION_CHOICE(S, m.bad, "bad", "fail|skip", "fail",                                                    \
 			"an image that is damaged: fail, or put the next good one in its place and list it"),          \
+		OPTION_CHOICE(S, m.decode, "decode", "needed|full", "needed",                                          \
+			"needed: the part of an image that its crops need, a JPEG at 1/2, 1/4 or 1/8 of its size "     \
+			"where the smallest crop still has a pixel for each of the view's; full: all of it at full "   \
+			"size. Pixels differ only where a JPEG is scaled"),                                            \
 		OPTION_STRING(S, m.pin, "pin", "auto|none|LIST", "auto",                                               \
 			"processors to pin threads to, e.g. 0,2,4-7; compute threads come first", .incidental = true), \
 		OPTION_STRING(S, m.isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2, avx512 or avx512bf16"), \
@@ -58,8 +73,23 @@ void runtime_stop(
 /* The loader's configuration, but for set, plan, policy, views and batch. */
 struct loader_config runtime_loader_config(const struct runtime *runtime);
 
-/* "full" where records are large or the data fits half the memory, else "window". */
-enum epoch_order runtime_choose_order(const struct shard_set *set);
+/* The machine's memory, or the control group's where that has less. */
+struct runtime_memory {
+	uint64_t machine_bytes, available_bytes;
+};
+struct runtime_memory runtime_memory(void);
+
+/* Full where records are large (on average half a block or more: reading one costs about a block), or where the
+ * decompressed blocks fit half of --mem, without it half of the machine's memory: a cache of that size is filled once.
+ * Else window. It asks neither for the cache that was chosen nor for what is free at the moment, so that the same
+ * command gives the same order. *reason is a phrase for the user. */
+enum epoch_order runtime_choose_order(
+	const struct runtime_options *options, const struct shard_set *set, const char **reason);
+
+/* Gives the loader the cache of --cache, with what limit_bytes (--mem; 0: none) leaves over. The last thing to draw. */
+int runtime_add_cache(struct runtime *runtime, struct loader *loader, uint64_t limit_bytes, struct error *err);
+/* "packed, 151.2 MiB, 50 of 50 blocks" */
+void runtime_describe_cache(const struct loader *loader, char *text, size_t capacity);
 
 /* Opens the shards named on a command line; the caller closes them. */
 struct shard_set *runtime_open_shards(

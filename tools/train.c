@@ -59,7 +59,11 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct train_options, limit_images, "limit-images", "N", "0", 0, UINT64_MAX,
 		"train on a fixed random subset of so many images; 0: all"),
 	OPTION_CHOICE(struct train_options, order, "order", "auto|full|window", "auto",
-		"full: a permutation of all records; window: whole blocks in random order, shuffled within a window"),
+		"full: a permutation of all images; window: whole blocks in random order, shuffled within a window. "
+		"auto: "
+		"full where images are large (32K on average: reading one costs about a block) or decompressed blocks "
+		"fit "
+		"half of --mem, or of the machine's memory; else window"),
 	OPTION_U64(struct train_options, window, "window", "BLOCKS", "64", 1, 65536, "blocks of a window"),
 	OPTION_STRING(struct train_options, views, "views", "TEXT", "simclr",
 		"how the two views of an image are made: one policy for both, or two, as listed below"),

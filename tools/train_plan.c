@@ -24,36 +24,6 @@ static const double MIB = 1 << 20;
 
 /* ---- Counting ---- */
 
-/* The number behind `key` in a file like /proc/meminfo, or the file's only number (key ""); 0: there is none. */
-static uint64_t read_number(const char *path, const char *key)
-{
-	char line[256];
-	uint64_t number = 0;
-	FILE *file = fopen(path, "re");
-	while (file && number == 0 && fgets(line, sizeof line, file))
-		if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%" SCNu64, &number) != 1)
-			number = 0;
-	if (file)
-		fclose(file);
-	return number;
-}
-
-/* The machine's memory, or the control group's where that has less. */
-static void find_memory(struct train_plan *plan)
-{
-	plan->machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-	plan->available_bytes = read_number("/proc/meminfo", "MemAvailable:") * 1024;
-	if (plan->available_bytes == 0)
-		plan->available_bytes = plan->machine_bytes;
-	uint64_t most = read_number("/sys/fs/cgroup/memory.max", "");
-	if (most == 0 || most >= plan->machine_bytes)
-		return;
-	uint64_t used = read_number("/sys/fs/cgroup/memory.current", ""), left = used < most ? most - used : 0;
-	plan->machine_bytes = most;
-	if (left < plan->available_bytes)
-		plan->available_bytes = left;
-}
-
 /* Forward and backward of one view: every convolution's and dense layer's passes, where they exist. */
 static uint64_t count_view_flops(const struct net *net)
 {
@@ -83,7 +53,9 @@ static void count(const struct train_job *job, struct train_plan *plan)
 		plan->parameters += net_param(job->net, i)->count;
 	plan->step_flops = plan->view_flops * plan->rows;
 	plan->epoch_flops = plan->step_flops * plan->steps_per_epoch;
-	find_memory(plan);
+	struct runtime_memory memory = runtime_memory();
+	plan->machine_bytes = memory.machine_bytes;
+	plan->available_bytes = memory.available_bytes;
 }
 
 /* ---- Predicting ---- */
@@ -207,8 +179,11 @@ static void print_heading(FILE *out, const struct train_job *job)
 		o->model, o->width, o->size, 1e-9 * (double)count_view_flops(job->net), precision_name(job),
 		conv_name(job), loader_images_per_epoch(job->loader), job->trainer->forward_backward.end_step, o->batch,
 		job->schedule.peak);
-	fprintf(out, "%u compute threads, %u loader threads, %s, reading by %s\n", team_threads(job->runtime.team),
-		job->runtime.loader_threads, cpu_isa_name(job->runtime.isa), loader_engine_name(job->loader));
+	char cache[128];
+	runtime_describe_cache(job->loader, cache, sizeof cache);
+	fprintf(out, "%u compute threads, %u loader threads, %s, reading by %s, cache: %s\n",
+		team_threads(job->runtime.team), job->runtime.loader_threads, cpu_isa_name(job->runtime.isa),
+		loader_engine_name(job->loader), cache);
 }
 
 static void summarise_class(void *ctx, const char *class_name, size_t bytes)

@@ -90,8 +90,13 @@ static int open_data(struct train_job *job, struct error *err)
 			return err->code;
 	}
 	enum epoch_order order = (enum epoch_order)o->order; /* auto stands where EPOCH_SEQUENTIAL does */
+	const char *reason = NULL;
+	if (o->order == 0) {
+		order = runtime_choose_order(&o->runtime, job->data, &reason);
+		command_note("train", "--order %s: %s", order == EPOCH_FULL ? "full" : "window", reason);
+	}
 	struct epoch_plan_config plan = {
-		.order = o->order == 0 ? runtime_choose_order(job->data) : order,
+		.order = order,
 		.seed = o->seed,
 		.limit = o->limit_images,
 		.subset_seed = EVALUATE_SUBSET_SEED,
@@ -315,6 +320,8 @@ int train_set_up(struct train_job *job, struct error *err)
 		code = prepare_trainer(job, err);
 	if (code == 0)
 		code = create_trace(job, err);
+	if (code == 0)
+		code = runtime_add_cache(&job->runtime, job->loader, job->options.runtime.mem, err);
 	if (code < 0)
 		return code;
 	arena_seal(job->runtime.arena);
