@@ -170,7 +170,7 @@ static int decode_sample(struct decode_stage *stage, struct worker *worker, stru
 /* Whether the image's pixels are the sample's own bytes (raw), which lie in its slot. */
 static bool lies_in_slot(const struct sample_item *sample, const struct codec_pixels *image)
 {
-	const uintptr_t from = (uintptr_t)sample->data, at = (uintptr_t)image->pixels;
+	const uintptr_t from = (uintptr_t)sample->data_at, at = (uintptr_t)image->pixels;
 	return !sample->cached && at >= from && at - from < sample->bytes;
 }
 
