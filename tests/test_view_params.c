@@ -595,11 +595,11 @@ static void never_changes(void **state)
 static void describes(void **state)
 {
 	(void)state;
-	static const struct view_drawn steps[] = {{VIEW_OP_FLIP, 0, {0}}, {VIEW_OP_BRIGHTNESS, 1.1F, {0}},
-		{VIEW_OP_CONTRAST, 0.92F, {0}}, {VIEW_OP_SATURATION, 1.3F, {0}}, {VIEW_OP_HUE, -0.04F, {0}},
-		{VIEW_OP_GRAY, 0, {0}}, {VIEW_OP_BLUR, 0.8F, {0}}, {VIEW_OP_VFLIP, 0, {0}},
-		{VIEW_OP_ROTATE90, 0, {.quarters = 3}}, {VIEW_OP_SOLARIZE, 0.5F, {0}},
-		{VIEW_OP_CUTOUT, 0, {.hole = {1, 2, 3, 4}}}, {VIEW_OP_SOBEL, 0, {0}}, {VIEW_OP_NOISE, 0.1F, {0}}};
+	static const struct view_drawn steps[] = {{VIEW_OP_FLIP, 0, {{0}}}, {VIEW_OP_BRIGHTNESS, 1.1F, {{0}}},
+		{VIEW_OP_CONTRAST, 0.92F, {{0}}}, {VIEW_OP_SATURATION, 1.3F, {{0}}}, {VIEW_OP_HUE, -0.04F, {{0}}},
+		{VIEW_OP_GRAY, 0, {{0}}}, {VIEW_OP_BLUR, 0.8F, {{0}}}, {VIEW_OP_VFLIP, 0, {{0}}},
+		{VIEW_OP_ROTATE90, 0, {.quarters = 3}}, {VIEW_OP_SOLARIZE, 0.5F, {{0}}},
+		{VIEW_OP_CUTOUT, 0, {.hole = {1, 2, 3, 4}}}, {VIEW_OP_SOBEL, 0, {{0}}}, {VIEW_OP_NOISE, 0.1F, {{0}}}};
 	struct view_params params = {.x = 12, .y = 3, .width = 20, .height = 18, .count = 7};
 	char text[200];
 	memcpy(params.drawn, steps, sizeof steps);
