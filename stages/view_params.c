@@ -262,7 +262,7 @@ void view_params_draw(struct view_params *params, const struct view_policy *poli
 	uint32_t image_height, const struct philox *stream)
 {
 	uint8_t pages[VIEW_OPS] = {0};
-	uint32_t words[CROP_TRIES * WORDS_PER_TRY];
+	uint32_t words[CROP_TRIES * WORDS_PER_TRY] = {0};
 	const struct view_step *steps = policy->steps;
 	params->count = 0;
 	if (steps[0].op == VIEW_OP_CROP) {

@@ -66,11 +66,11 @@ struct view_drawn {
 	enum view_op op;
 	float value; /* factor of a colour, shift of hue in [-0.5, 0.5] turns, sigma of blur and noise, threshold */
 	union {
-		uint32_t quarters; /* rotate90: 1 to 3, counter-clockwise */
 		struct {
 			uint32_t x, y, width, height; /* cutout, inside the output */
 		} hole;
-		uint32_t key[2]; /* noise: of its random numbers */
+		uint32_t quarters; /* rotate90: 1 to 3, counter-clockwise */
+		uint32_t key[2];   /* noise: of its random numbers */
 	};
 };
 

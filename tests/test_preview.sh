@@ -38,7 +38,7 @@ png_size() {
 png_width() { png_size "$1" | sed 's/x.*//'; }
 png_height() { png_size "$1" | sed 's/.*x//'; }
 
-echo 1..16
+echo 1..19
 
 { "$ringclr" synth set --train 40 --test 0 && "$ringclr" pack set --root train -o set.ring; } >report 2>&1
 result "a small shard to show"
@@ -69,6 +69,20 @@ result "--strength 0 leaves colours as they are"
 views --views crop-flip >flip && ! grep -vE '^"crop [0-9]+,[0-9]+ [0-9]+x[0-9]+( flip)?"$' flip >>report &&
 	views --views center >same && [ "$(sort -u same)" = '"crop 0,0 32x32"' ]
 result "--views: crop and flip alone, or the test image"
+
+views --rows 3 --views "simclr | 2x crop vflip@1 rotate90 | center sobel noise | whole cutout(0.5)" >many &&
+	[ "$(wc -l <many)" -eq 15 ] && [ "$(grep -c ' vflip' many)" -eq 6 ] && [ "$(grep -c ' sobel noise 0.100"' many)" -eq 3 ] &&
+	[ "$(grep -cE ' cutout [0-9]+,[0-9]+ [0-9]+x[0-9]+"' many)" -eq 3 ] && [ "$(png_width views.png)" -ge 960 ]
+result "--views: several views, each with its own policy"
+
+views >one && views --views "crop(0.08,1) flip color(0.4,0.1) gray" >two && cmp one two >>report &&
+	views --views "2x simclr" >two && cmp one two >>report
+result "--views: the recipe written out is the recipe"
+
+preview 2 set.ring -o none.png --views "crop flop" && grep -q "did you mean 'flip'" report &&
+	preview 2 set.ring -o none.png --views "17x crop" && [ ! -e none.png ] &&
+	preview 0 --help && grep -q "rotate90" report && grep -q "DeVries" report
+result "--views: mistakes and help"
 
 preview 0 set.ring -o large.png --rows 2 --size 224 && [ "$(png_width large.png)" -ge 672 ]
 result "--size makes larger cells"

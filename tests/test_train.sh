@@ -171,11 +171,58 @@ profiled() {
 	grep -q '^{"images_per_s":[0-9.]*,.*"bottleneck":"\(read\|unpack\|decode\|augment\)".*}$' "$dir/result"
 }
 
+embed() {
+	"$ringclr" embed "$dir/reference" "$dir/test.ring" -o "$dir/$1" --views "$2" --seed "${3:-1}" --loader-threads "${4:-1}"
+}
+
+# One view where one is encoded; as many as are wanted where they are thrown away.
+other_views() {
+	embed v1.npy center && cmp "$dir/v1.npy" "$dir/h.npy" && embed v2.npy "crop flip" 1 3 && embed v3.npy "crop flip" &&
+		embed v4.npy "crop flip" 2 && cmp "$dir/v2.npy" "$dir/v3.npy" || return 1
+	! cmp -s "$dir/v3.npy" "$dir/v4.npy" && ! cmp -s "$dir/v3.npy" "$dir/v1.npy" || return 1
+	fails 2 "makes 2 views of an image, and this command takes one" embed v5.npy "2x crop" &&
+		evaluate "$dir/reference" --method linear --solver sgd --epochs 1 --batch 64 --views "crop gray@1" &&
+		fails 2 "no operation called 'flap'" "$ringclr" profile "$dir/train.ring" --views "crop flap" &&
+		"$ringclr" profile "$dir/train.ring" --size 16 --batch 32 --seconds 0.1 --views "simclr | 2x crop blur | center" |
+		grep -q "(4 views each)"
+}
+
 # What the same data seen through other photos' eyes would give: the same classes, other images.
 other_data() {
 	"$ringclr" synth "$dir/other" --train 170 --test 10 --size 16 --seed 2 &&
 		"$ringclr" pack "$dir/other" --root train -o "$dir/other.ring" || return 1
 	fails 1 "other data" "$ringclr" train "$dir/other.ring" -o "$dir/reference" --resume
+}
+
+# A run with policies of its own, stopped after two of its epochs' checkpoints and resumed without naming them.
+with_views() {
+	views="simclr cutout(0.25) noise(0.05) | crop flip rotate90 solarize@0.5 sobel@0.2"
+	train "$dir/views" --views "$views" --loader-threads 1 && train "$dir/views-3" --views "$views" --loader-threads 3 --threads 1 &&
+		cmp "$dir/views/checkpoint.safetensors" "$dir/views-3/checkpoint.safetensors" || return 1
+	grep -A 1 '"views"' "$dir/views/run.json" | grep -qF "$views" || { echo "not in run.json"; return 1; }
+	! cmp -s "$dir/views/checkpoint.safetensors" "$dir/reference/checkpoint.safetensors" || { echo "the same as without"; return 1; }
+	rm -rf "$dir/views-3"
+	replace_shell="exec" train "$dir/views-3" --views "$views" --checkpoint-every 1 &
+	pid=$!
+	while [ ! -e "$dir/views-3/checkpoint.safetensors" ] && kill -0 "$pid" 2>/dev/null; do
+		sleep 0.01
+	done
+	kill -9 "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+	fails 1 "--views is simclr now" train "$dir/views-3" --resume --views simclr &&
+		train "$dir/views-3" --resume &&
+		cmp "$dir/views/checkpoint.safetensors" "$dir/views-3/checkpoint.safetensors"
+}
+
+# What the recipe comes to at 16 pixels, written out.
+views_written_out() {
+	same_as_reference --views "2x crop(0.08,1) flip@0.5 color(0.4,0.1)@0.8 gray@0.2"
+}
+
+wrong_views() {
+	fails 2 "no operation called 'flop' (did you mean 'flip'?)" train "$dir/none" --views "crop flop" &&
+		fails 2 "makes 3 views of an image, and this command takes exactly two" train "$dir/none" --views "3x simclr" &&
+		fails 2 "makes 1 view of an image" train "$dir/none" --views "1x simclr" && [ ! -e "$dir/none" ]
 }
 
 ok "synth, pack and train" prepare
@@ -195,6 +242,9 @@ ok "Ctrl-C saves, exits 130, and resumes to the same bytes" interrupted_and_resu
 ok "a run that is there is not overwritten" fails 2 "--resume" train "$dir/reference"
 ok "a finished run resumes to itself" train "$dir/reference" --resume
 ok "resuming on other data is refused" other_data
+ok "--views: any threads, recorded, resumed; another is refused" with_views
+ok "--views with the recipe written out gives the same bytes" views_written_out
+ok "--views: a mistake is told, and nothing made" wrong_views
 ok "resuming with another model is refused" fails 1 width train "$dir/reference" --resume --width 0.25
 ok "a batch larger than the data is refused" fails 1 "--batch 500" train "$dir/large" --batch 500
 ok "a loss that is no number stops the run" fails 1 "finite" train "$dir/nan" --optimizer sgd --lr 1000 --lr-scaling constant --weight-decay 1
@@ -214,5 +264,6 @@ ok "eval without labels is refused" unlabelled
 ok "eval without an encoder is a usage error" fails 2 "encoder" "$ringclr" eval --train "$dir/train.ring" --test "$dir/test.ring"
 ok "embed writes features and labels" embedded
 ok "profile names a bottleneck" profiled
+ok "--views of embed, eval and profile" other_views
 echo "1..$count"
 [ "$failures" -eq 0 ]

@@ -186,9 +186,7 @@ static void a_long_text_is_shown_in_part(void **state)
 	static char text[5000];
 	struct view_policies policies;
 	struct error err = {0};
-	memset(text, ' ', sizeof text - 1);
-	memcpy(text, "crop", 4);
-	memcpy(text + 4000, "blor", 4);
+	snprintf(text, sizeof text, "crop%3996sblor", "");
 	assert_int_equal(view_policies_parse(&policies, text, &small, "--views", &err), ERROR_USAGE);
 	assert_non_null(
 		strstr(err.message, "...\": character 4001: no operation called 'blor' (did you mean 'blur'?)"));
