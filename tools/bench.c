@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ringclr bench: how fast the machine is (peak), a whole training step (step), each layer (kernels), and reads (read).
+ * ringclr bench: how fast the machine is (peak), a whole training step (step), each layer (kernels), reads
+ * (read), and views (views).
  *
  * Every mode is a file of its own, with its own options. What they share is here: a net with synthetic views, fed as
  * the loader would feed it, so that nothing but computing is measured.
@@ -21,6 +22,7 @@ static const struct command modes[] = {
 	{"step", "a whole training step: views/s, memory, and a check of the kernels", bench_step},
 	{"kernels", "every layer and pass: time, GFLOP/s, share of the peak, GB/s", bench_kernels},
 	{"read", "a shard's blocks off the disk in the order of training: MB/s, latency, depth", bench_read},
+	{"views", "the loader on so many processors: images/s with all their views", bench_views},
 };
 enum { MODES = sizeof modes / sizeof modes[0] };
 
@@ -36,7 +38,8 @@ static void print_help(FILE *out)
 	      "  ringclr bench peak\n"
 	      "  ringclr bench step --model resnet18 --size 32 --views 256\n"
 	      "  ringclr bench kernels --model resnet50 --size 224 --views 64\n"
-	      "  ringclr bench read photos.ring --direct --depth 32\n",
+	      "  ringclr bench read photos.ring --direct --depth 32\n"
+	      "  ringclr bench views photos.ring --size 224 --threads 1\n",
 		out);
 }
 

@@ -62,6 +62,7 @@ int bench_peak(int argc, char **argv);
 int bench_step(int argc, char **argv);
 int bench_kernels(int argc, char **argv);
 int bench_read(int argc, char **argv);
+int bench_views(int argc, char **argv);
 
 /* Threads and an arena, by the options; runtime_stop() in any case. */
 int bench_start(struct runtime *runtime, const struct bench_options *options, struct error *err);
