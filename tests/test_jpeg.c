@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <glob.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,7 +192,11 @@ static void check_pixels(const struct codec_pixels *made, const struct codec_reg
 		}
 }
 
-/* By our own decoder, which must take it, into a buffer without a byte to spare. */
+/* Whether files may be of kinds that are not ours, and how many calls were. */
+static bool may_leave;
+static unsigned left_to_libjpeg;
+
+/* By our own decoder, into a buffer without a byte to spare. */
 static void check_own(struct jpeg_decoder *decoder, const struct file *file, const struct codec_region *region,
 	const uint8_t *pixels, const char *what)
 {
@@ -201,11 +206,12 @@ static void check_own(struct jpeg_decoder *decoder, const struct file *file, con
 	uint8_t *buffer = malloc(capacity);
 	const int result = jpeg_decode_region(
 		decoder, file->data, file->bytes, file->width, file->height, region, buffer, capacity, &made, &err);
-	if (result != 0)
+	if (result != 0 && (result != JPEG_NOT_OURS || !may_leave))
 		fail_msg("%s: %ux%u: %s", what, file->width, file->height,
 			result == JPEG_NOT_OURS ? "left to libjpeg" : err.message);
-	assert_int_equal(made.channels, 4);
-	check_pixels(&made, region, file, pixels, what);
+	if (result == 0)
+		check_pixels(&made, region, file, pixels, what);
+	left_to_libjpeg += result != 0;
 	free(buffer);
 }
 
@@ -392,6 +398,7 @@ static void samples_of_a_folder(void **state)
 	glob_t found;
 	snprintf(pattern, sizeof pattern, "%s/*.[jJ][pP]*[gG]", folder);
 	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	may_leave = true;
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		FILE *stream = fopen(found.gl_pathv[i], "rb");
 		struct file file = {.data = malloc(64 << 20)};
@@ -406,6 +413,10 @@ static void samples_of_a_folder(void **state)
 		check_file(*state, &file, 1, found.gl_pathv[i]);
 		free(file.data);
 	}
+	may_leave = false;
+	print_message("%zu files, %u of %zu calls left to libjpeg\n", found.gl_pathc, left_to_libjpeg,
+		found.gl_pathc * isa_count() * 4 * 2);
+	assert_true(left_to_libjpeg < found.gl_pathc * isa_count());
 	globfree(&found);
 }
 
