@@ -23,7 +23,8 @@
 #include "stages/jpeg_huffman.h"
 #include "stages/jpeg_kernels.h"
 
-enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8 };
+/* Coefficients of CHUNK_MCUS stay in the first-level cache beside the tables; a multiple of JPEG_LANES_MAX. */
+enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8, CHUNK_MCUS = 16 };
 
 struct memory {
 	void *data;
@@ -45,7 +46,7 @@ struct component {
 	unsigned size, size_log2;      /* samples a side that the IDCT makes of a block */
 	uint32_t width, height;	       /* samples that are of the image */
 	uint32_t origin;	       /* column of the first sample kept */
-	size_t groups;		       /* of blocks in a block row */
+	size_t groups;		       /* of blocks in a chunk's block row */
 	int16_t *coefficients;	       /* [vertical][groups] */
 	uint8_t *samples;	       /* [RING_ROWS][stride]; column -1 exists */
 	size_t stride;
@@ -163,7 +164,7 @@ static void plan_components(struct decoding *decoding, unsigned scale)
 		const unsigned table = header->component[i].quantisation;
 		const uint8_t *q = header->quantisation[table];
 		for (unsigned k = 0; k < 64; k++)
-			c->quantisation[jpeg_natural_order[k]] =
+			c->quantisation[jpeg_place_of[k]] =
 				(int16_t)(header->quantisation_wide[table] ? q[2 * k] << 8 | q[2 * k + 1] : q[k]);
 	}
 	decoding->wide = header->components == 3 && h_max == 2 && !doubled;
@@ -201,7 +202,7 @@ static void plan_region(struct decoding *decoding, const struct codec_region *re
 		&decoding->first_row, &decoding->last_row);
 }
 
-/* Memory for an MCU row of the region. False: there is none. */
+/* Memory for a chunk's coefficients and for the samples. False: there is none. */
 static bool plan_memory(struct decoding *decoding, size_t bytes)
 {
 	struct jpeg_decoder *decoder = decoding->decoder;
@@ -211,8 +212,8 @@ static bool plan_memory(struct decoding *decoding, size_t bytes)
 	size_t coefficients = 0, samples = 0;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
-		c->groups = (mcus * c->horizontal + lanes - 1) / lanes;
-		c->stride = round_up(c->groups * lanes * c->size, 64) + 2 * MARGIN + JPEG_COLOUR_STEP;
+		c->groups = (size_t)CHUNK_MCUS * c->horizontal / lanes;
+		c->stride = round_up(mcus, CHUNK_MCUS) * c->horizontal * c->size + 2 * MARGIN + JPEG_COLOUR_STEP;
 		c->origin = decoding->first_column * c->horizontal * c->size;
 		coefficients += c->vertical * c->groups * group_stride;
 		samples += RING_ROWS * c->stride;
@@ -302,32 +303,46 @@ static bool take_mcus(struct decoding *decoding, uint64_t count, bool keep)
 	return true;
 }
 
-/* The region's part of an MCU row, to samples. */
-static bool decode_row(struct decoding *decoding, uint32_t row)
+/* `mcus` MCUs of a row, the first of them `skipped` behind the region's first, to samples. */
+static bool decode_chunk(struct decoding *decoding, uint32_t row, uint32_t skipped, uint32_t mcus)
 {
 	const struct jpeg_kernels *kernels = decoding->decoder->kernels;
-	const size_t group_stride = (size_t)kernels->lanes * 64 + JPEG_GROUP_GAP;
-	const uint32_t columns = decoding->last_column - decoding->first_column + 1;
+	const unsigned lanes = kernels->lanes;
+	const size_t group_stride = (size_t)lanes * 64 + JPEG_GROUP_GAP;
 	struct jpeg_block *block = decoding->mcu.block;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
+		c->groups = (mcus * c->horizontal + lanes - 1) / lanes;
 		memset(c->coefficients, 0, c->vertical * c->groups * group_stride * sizeof *c->coefficients);
 		for (unsigned b = 0; b < c->vertical * c->horizontal; b++, block++) {
 			block->coefficients = c->coefficients + b / c->horizontal * c->groups * group_stride;
 			block->index = b % c->horizontal;
 		}
 	}
-	if (!take_mcus(decoding, decoding->pending, false) || !take_mcus(decoding, columns, true))
+	if (!take_mcus(decoding, mcus, true))
 		return false;
-	decoding->pending = decoding->mcu_columns - columns;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
 		for (uint32_t v = 0; v < c->vertical; v++) {
 			const size_t first = (row * c->vertical + v) * c->size % RING_ROWS;
-			kernels->idct[c->size_log2](c->samples + first * c->stride, c->stride,
+			kernels->idct[c->size_log2](
+				c->samples + first * c->stride + (size_t)skipped * c->horizontal * c->size, c->stride,
 				c->coefficients + v * c->groups * group_stride, c->quantisation, c->groups);
 		}
 	}
+	return true;
+}
+
+/* The region's part of an MCU row. */
+static bool decode_row(struct decoding *decoding, uint32_t row)
+{
+	const uint32_t columns = decoding->last_column - decoding->first_column + 1;
+	if (!take_mcus(decoding, decoding->pending, false))
+		return false;
+	decoding->pending = decoding->mcu_columns - columns;
+	for (uint32_t done = 0; done < columns; done += CHUNK_MCUS)
+		if (!decode_chunk(decoding, row, done, columns - done < CHUNK_MCUS ? columns - done : CHUNK_MCUS))
+			return false;
 	return true;
 }
 

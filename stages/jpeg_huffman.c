@@ -4,10 +4,13 @@
  * Huffman code for a byte: the lower four bits say how many bits of the value follow, the upper four how many zero
  * coefficients come before it. A lower half of zero ends the block, but for 0xf0: sixteen zeros.
  *
- * One lookup by the next JPEG_LOOK_BITS bits gives everything about a coefficient, if its code and value fit in them:
- * how many bits to take, how far to go, and the value. Ends of block are coefficients too, that go further than any
- * block is long, to a place behind the blocks: so the only branches of the loop are "did it fit" and "is the block
- * done". Codes that do not fit take the slow path, without state of its own.
+ * What limits decoding is that each lookup must wait for the length that the one before found. So one lookup by the
+ * next JPEG_LOOK_BITS bits gives everything about a coefficient, if its code and value fit in them: how many bits to
+ * take, how far to go, and the value; and of the next coefficient too, if that also fits. An entry for one coefficient
+ * stores it twice. Ends of block are coefficients too, that go further than any block is long, to a place behind the
+ * blocks: so the only branches of the loop are "did it fit" and "is the block done". A block that the first of two
+ * coefficients fills gives the bits of the second back. Codes that do not fit take the slow path, without state of its
+ * own.
  *
  * A run of zeros may lead past the 63rd coefficient in a broken file. libjpeg then writes the 63rd, so do we.
  *
@@ -20,17 +23,19 @@
 
 #include "stages/jpeg_kernels.h" /* the layout of coefficients */
 
-/* An entry: bits 0..5 bits to take, bit 7 set: look further, bits 8..15 how far to go, bits 16..31 the value. */
+/* An entry: bits 0..5 bits to take, bit 7 set: look further, bits 8..15 how far to go, bits 16..31 the value; bits
+ * 32..37 bits to take for the first coefficient alone, bits 40..47 how far to go from it to the second, bits 48..63
+ * that one's value. Of one coefficient, half an entry is made first. */
 enum { SLOW = 0x80, END_OF_BLOCK = 128 };
 
-const uint8_t jpeg_natural_order[64] = {0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48,
-	41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
-	52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
+const uint8_t jpeg_place_of[64] = {0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41,
+	34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52,
+	45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
 
 void jpeg_huffman_zigzag(uint16_t zigzag[JPEG_ZIGZAG_ENTRIES], unsigned lanes)
 {
 	for (unsigned k = 0; k < JPEG_ZIGZAG_ENTRIES; k++) {
-		const unsigned natural = jpeg_natural_order[k < 63 ? k : 63];
+		const unsigned natural = jpeg_place_of[k < 63 ? k : 63];
 		zigzag[k] = (uint16_t)(k < END_OF_BLOCK ? natural / 8 * 8 * lanes + natural % 8 : 64 * lanes);
 	}
 }
@@ -42,23 +47,58 @@ static inline int32_t extend(uint64_t bits, unsigned size)
 	return raw - ((int64_t)bits < 0 ? 0 : (1 << size) - 1);
 }
 
-static inline uint32_t make_entry(unsigned symbol, bool ac, unsigned bits, int32_t value)
+/* Half an entry. */
+static inline uint32_t make_entry(unsigned symbol, unsigned bits, int32_t value)
 {
-	const unsigned size = symbol & 15, run = ac ? symbol >> 4 : 0;
-	const unsigned advance = ac && size == 0 && run != 15 ? (unsigned)END_OF_BLOCK : run + 1;
+	const unsigned size = symbol & 15, run = symbol >> 4;
+	const unsigned advance = size == 0 && run != 15 ? (unsigned)END_OF_BLOCK : run + 1;
 	return bits | advance << 8 | (uint32_t)value << 16;
+}
+
+/* Of a DC code: what its value takes is computed, as their differences are too large for lookups too often to foresee.
+ */
+static inline uint32_t make_dc_entry(unsigned symbol, unsigned length)
+{
+	return (length + symbol) | length << 8 | symbol << 16;
 }
 
 static void fill(struct jpeg_huffman *table, unsigned code, unsigned length, unsigned symbol)
 {
 	const unsigned size = symbol & 15, spare = JPEG_LOOK_BITS - length;
-	uint32_t *entry = table->entry + (code << spare);
+	uint64_t *entry = table->entry + (code << spare);
 	for (unsigned i = 0; i < 1U << spare; i++) {
-		if (size > spare)
-			entry[i] = SLOW;
+		if (!table->ac)
+			entry[i] = make_dc_entry(symbol, length);
+		else if (size > spare)
+			entry[i] = SLOW | length | symbol << 16;
 		else
-			entry[i] = make_entry(symbol, table->ac, length + size,
-				size == 0 ? 0 : extend((uint64_t)i << (63 - spare) << 1, size));
+			entry[i] = make_entry(
+				symbol, length + size, size == 0 ? 0 : extend((uint64_t)i << (63 - spare) << 1, size));
+	}
+}
+
+/* The whole entry of one coefficient. */
+static inline uint64_t alone(uint32_t entry)
+{
+	return entry | (uint64_t)(entry & 63) << 32 | (uint64_t)(entry >> 16) << 48;
+}
+
+/* Makes whole entries of halves, with a second coefficient where it fits. */
+static void pair_up(struct jpeg_huffman *table)
+{
+	uint32_t half[JPEG_LOOK_ENTRIES];
+	for (unsigned i = 0; i < JPEG_LOOK_ENTRIES; i++)
+		half[i] = (uint32_t)table->entry[i];
+	for (unsigned i = 0; i < JPEG_LOOK_ENTRIES; i++) {
+		const uint32_t first = half[i];
+		if (first & SLOW)
+			continue;
+		const unsigned taken = first & 63;
+		const uint32_t second = half[(i << taken) & (JPEG_LOOK_ENTRIES - 1)];
+		const unsigned both = taken + (second & 63);
+		table->entry[i] = alone(first);
+		if ((first >> 8 & 255) != END_OF_BLOCK && !(second & SLOW) && both <= JPEG_LOOK_BITS)
+			table->entry[i] = (first & ~63U) | both | (uint64_t)taken << 32 | (uint64_t)(second >> 8) << 40;
 	}
 }
 
@@ -83,23 +123,41 @@ bool jpeg_huffman_make(struct jpeg_huffman *table, bool ac, const uint8_t *defin
 		code <<= 1;
 	}
 	table->limit[17] = UINT32_MAX;
+	if (ac)
+		pair_up(table);
 	memcpy(table->definition, definition, 16 + symbols);
 	table->definition_bytes = 16 + symbols;
 	return true;
 }
 
-/* The entry of what did not fit in a lookup: at least 31 of `bits` are valid. 0 when it is no code. */
-__attribute__((noinline)) static uint32_t slow_entry(const struct jpeg_huffman *table, uint64_t bits)
+/* A code that is longer than a lookup. False: there is none such. */
+static bool find_code(const struct jpeg_huffman *table, uint64_t bits, unsigned *length, unsigned *symbol)
 {
-	unsigned length = 1;
 	const uint32_t next = (uint32_t)(bits >> 48);
-	while (next >= table->limit[length])
-		length++;
-	if (length > 16)
+	*length = JPEG_LOOK_BITS + 1;
+	while (next >= table->limit[*length])
+		++*length;
+	if (*length > 16)
+		return false;
+	*symbol = table->definition[16 + (int32_t)(next >> (16 - *length)) + table->offset[*length]];
+	return true;
+}
+
+/* Half the entry of a coefficient that did not fit in a lookup, which gave `entry`; at least 31 of `bits` are valid.
+ * Takes no bits when it is no code. */
+__attribute__((noinline)) static uint32_t slow_ac_entry(const struct jpeg_huffman *table, uint64_t bits, uint32_t entry)
+{
+	unsigned length = entry & 63, symbol = entry >> 16;
+	if (length == 0 && !find_code(table, bits, &length, &symbol))
 		return END_OF_BLOCK << 8;
-	const unsigned symbol = table->definition[16 + (int32_t)(next >> (16 - length)) + table->offset[length]];
 	const unsigned size = symbol & 15;
-	return make_entry(symbol, table->ac, length + size, size == 0 ? 0 : extend(bits << length, size));
+	return make_entry(symbol, length + size, size == 0 ? 0 : extend(bits << length, size));
+}
+
+__attribute__((noinline)) static uint32_t slow_dc_entry(const struct jpeg_huffman *table, uint64_t bits)
+{
+	unsigned length, symbol;
+	return find_code(table, bits, &length, &symbol) ? make_dc_entry(symbol, length) : 0;
 }
 
 static inline void refill(struct jpeg_bits *bits)
@@ -111,56 +169,64 @@ static inline void refill(struct jpeg_bits *bits)
 	bits->count |= 56;
 }
 
-static inline void take(struct jpeg_bits *bits, uint32_t entry)
+static inline void take(struct jpeg_bits *bits, uint64_t entry)
 {
 	bits->bits <<= entry & 63;
-	bits->count -= entry & 63;
+	bits->count -= (unsigned)entry & 63;
 }
 
-static inline uint32_t look(const struct jpeg_huffman *table, const struct jpeg_bits *bits)
+static inline uint64_t look(const struct jpeg_huffman *table, const struct jpeg_bits *bits)
 {
 	return table->entry[bits->bits >> (64 - JPEG_LOOK_BITS)];
 }
 
-/* Takes one block's bits. Three coefficients per refill: of 56 bits the slow path takes at most 31, lookups at most
+/* Takes one block's bits. Three lookups per refill: of 56 bits the slow path takes at most 31, lookups at most
  * JPEG_LOOK_BITS each. False: an invalid code. */
 static inline __attribute__((always_inline)) bool take_block(struct jpeg_bits *bits, const struct jpeg_block *block,
 	const uint16_t *zigzag, int32_t *prediction, int16_t *to, const bool keep)
 {
-	uint32_t sound = 1;
+	bool sound = true;
 	refill(bits);
-	uint32_t entry = look(block->dc, bits);
+	uint64_t entry = look(block->dc, bits);
 	if (__builtin_expect(entry & SLOW, 0)) {
-		entry = slow_entry(block->dc, bits->bits);
+		entry = slow_dc_entry(block->dc, bits->bits);
 		sound &= (entry & 63) != 0;
 	}
+	const int32_t difference = extend(bits->bits << (entry >> 8 & 63), (unsigned)(entry >> 16) & 15);
 	take(bits, entry);
-	*prediction = (int32_t)((uint32_t)*prediction + (uint32_t)((int32_t)entry >> 16));
+	*prediction = (int32_t)((uint32_t)*prediction + (uint32_t)difference);
 	if (keep)
 		to[0] = (int16_t)*prediction;
 	const struct jpeg_huffman *ac = block->ac;
-	unsigned k = 0;
+	unsigned first, k = 0;
 	for (;;) {
-#define COEFFICIENT(enough)                                                                                            \
+#define LOOKUP(enough)                                                                                                 \
 	entry = look(ac, bits);                                                                                        \
 	if (__builtin_expect(entry & SLOW, 0)) {                                                                       \
 		if (!(enough))                                                                                         \
 			refill(bits);                                                                                  \
-		entry = slow_entry(ac, bits->bits);                                                                    \
-		sound &= (entry & 63) != 0;                                                                            \
+		const uint32_t half = slow_ac_entry(ac, bits->bits, (uint32_t)entry);                                  \
+		sound &= (half & 63) != 0;                                                                             \
+		entry = alone(half);                                                                                   \
 	}                                                                                                              \
-	take(bits, entry);                                                                                             \
-	k += entry >> 8 & 255;                                                                                         \
-	if (keep)                                                                                                      \
-		to[zigzag[k]] = (int16_t)(entry >> 16);                                                                \
+	first = k + (unsigned)(entry >> 8 & 255);                                                                      \
+	k = first + (unsigned)(entry >> 40 & 255);                                                                     \
+	if (keep) {                                                                                                    \
+		to[zigzag[first]] = (int16_t)(entry >> 16);                                                            \
+		to[zigzag[k]] = (int16_t)(entry >> 48);                                                                \
+	}                                                                                                              \
 	if (k > 62)                                                                                                    \
-	break
+		break;                                                                                                 \
+	take(bits, entry)
 		refill(bits);
-		COEFFICIENT(true);
-		COEFFICIENT(false);
-		COEFFICIENT(false);
-#undef COEFFICIENT
+		LOOKUP(true);
+		LOOKUP(false);
+		LOOKUP(false);
+#undef LOOKUP
 	}
+	take(bits, first > 62 ? entry >> 32 : entry);
+	if (keep)
+		to[zigzag[first]] = (int16_t)(entry >> 16);
 	return sound;
 }
 

@@ -10,7 +10,7 @@
 enum {
 	JPEG_LOOK_BITS = 11, /* a lookup tells all of a code and its value when both have no more bits than this */
 	JPEG_LOOK_ENTRIES = 1 << JPEG_LOOK_BITS,
-	JPEG_ZIGZAG_ENTRIES = 192,
+	JPEG_ZIGZAG_ENTRIES = 256,
 	JPEG_PADDING = 2048, /* zero bytes behind the entropy-coded ones: more than any MCU takes */
 };
 
@@ -19,7 +19,7 @@ struct jpeg_huffman {
 	uint8_t definition[16 + 256]; /* counts of codes by length, then the symbols */
 	unsigned definition_bytes;    /* 0: this table has not been made */
 	bool ac;
-	uint32_t entry[JPEG_LOOK_ENTRIES];
+	uint64_t entry[JPEG_LOOK_ENTRIES];
 	uint32_t limit[18]; /* limit[n]: codes of n bits, followed by whatever, are smaller, in 16 bits; [17] is over
 			       all */
 	int32_t offset[17]; /* a code of n bits is symbol number code + offset[n] */
@@ -68,6 +68,6 @@ bool jpeg_huffman_decode(struct jpeg_bits *bits, struct jpeg_mcu *mcu, uint32_t 
 void jpeg_huffman_zigzag(uint16_t zigzag[JPEG_ZIGZAG_ENTRIES], unsigned lanes);
 
 /* Natural position of the k-th coefficient. */
-extern const uint8_t jpeg_natural_order[64];
+extern const uint8_t jpeg_place_of[64];
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * libFuzzer target: any bytes through codec_probe() and, where they look like an image of a moderate size, through
  * codec_decode() twice with one context. The first decode's outcome must repeat. Also as if the index lied about the
- * codec.
+ * codec. Then a region of it, chosen by the bytes, which must have the pixels of the whole where that is sound.
  *
  *	make fuzz && mkdir -p corpus
  *	build/debug-fuzzer-no-link-address-undefined-clang-14/fuzz/fuzz_codec -max_total_time=600 corpus
@@ -12,11 +12,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/cpu.h"
 #include "stages/codec.h"
 
 enum { MAX_PIXELS = 1 << 18 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static void decode_region(struct codec_context *context, const struct codec_info *info, const uint8_t *data,
+	size_t bytes, const uint8_t *whole)
+{
+	const uint32_t choice =
+		bytes < 4 ? 0 : (uint32_t)(data[bytes / 2] << 16 | data[bytes / 3] << 8 | data[bytes / 4]);
+	struct codec_region region = {.x = choice % info->width, .y = choice / 7 % info->height};
+	region.width = 1 + choice / 5 % (info->width - region.x);
+	region.height = 1 + choice / 3 % (info->height - region.y);
+	const size_t capacity = codec_region_bytes(info->width, info->height);
+	uint8_t *buffer = malloc(capacity);
+	if (buffer == NULL)
+		abort();
+	for (region.scale = 1; region.scale <= 8; region.scale *= 2) {
+		struct codec_pixels made;
+		const int result = codec_decode_region(context, info->codec, data, bytes, info->width, info->height,
+			&region, buffer, capacity, &made, NULL);
+		if (whole == NULL || made.scale != 1)
+			continue;
+		if (result != 0)
+			abort();
+		for (uint32_t y = 0; y < made.height; y++)
+			for (uint32_t x = 0; x < made.width; x++)
+				if (memcmp(made.pixels + y * made.stride_bytes + (size_t)x * made.channels,
+					    whole + ((size_t)(y + made.y) * info->width + x + made.x) * 3, 3) != 0)
+					abort();
+	}
+	free(buffer);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
@@ -39,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		abort();
 	if (result == 0 && memcmp(rgb, again, need_bytes) != 0)
 		abort();
+	decode_region(context, &info, data, bytes, result == 0 ? rgb : NULL);
 	free(rgb);
 	free(again);
 	return 0;

@@ -9,12 +9,14 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <jpeglib.h>
 
+#include "pipeline/cpu.h"
 #include "stages/codec.h"
 
 #define FOLDER "tests/golden/images/"
@@ -122,6 +124,70 @@ static void decodes_like_pillow(void **state)
 					at % 3, rgb[at], golden->pixels[at]);
 		free(rgb);
 	}
+	codec_context_destroy(context);
+}
+
+/* Regions hold the pixels that the whole image has; raw ones point into the data. */
+static void regions_are_parts(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
+	uint32_t random = 99;
+	for (unsigned i = 0; i < 2 * golden_count; i++) {
+		const struct golden *golden = &goldens[i / 2];
+		const bool raw = i % 2 == 1;
+		const uint32_t width = golden->width, height = golden->height;
+		const uint8_t *data = raw ? golden->pixels : golden->data;
+		const size_t bytes = raw ? (size_t)width * height * 3 : golden->bytes;
+		for (unsigned trial = 0; trial < 40 && !golden->refuse; trial++) {
+			uint32_t part[4];
+			for (unsigned j = 0; j < 4; j++) {
+				random = random * 1664525 + 1013904223;
+				part[j] = random >> 8;
+			}
+			struct codec_region region = {.x = part[0] % width, .y = part[1] % height, .scale = 1};
+			region.width = 1 + part[2] % (width - region.x);
+			region.height = 1 + part[3] % (height - region.y);
+			const size_t capacity = codec_region_bytes(width, height);
+			uint8_t *buffer = malloc(capacity);
+			struct codec_pixels made;
+			if (codec_decode_region(context, raw ? SHARD_RAW : golden->codec, data, bytes, width, height,
+				    &region, buffer, capacity, &made, &err) != 0)
+				fail_msg("%s: %s", golden->name, err.message);
+			assert_true(made.scale == 1 && made.image_width == width && made.image_height == height);
+			assert_true(made.x <= region.x && made.x + made.width >= region.x + region.width);
+			assert_true(made.y <= region.y && made.y + made.height >= region.y + region.height);
+			for (uint32_t y = 0; y < made.height; y++)
+				for (uint32_t x = 0; x < made.width; x++)
+					assert_memory_equal(made.pixels + y * made.stride_bytes + x * made.channels,
+						golden->pixels + ((size_t)(y + made.y) * width + x + made.x) * 3, 3);
+			free(buffer);
+		}
+	}
+	codec_context_destroy(context);
+}
+
+static void refuses_impossible_regions(void **state)
+{
+	(void)state;
+	static const struct codec_region regions[] = {{0, 0, 0, 1, 1}, {0, 0, 1, 0, 1}, {5, 0, 1, 1, 1},
+		{0, 3, 1, 1, 1}, {1, 0, 5, 1, 1}, {0, 1, 1, 3, 1}, {1, 0, UINT32_MAX, 1, 1}, {0, 0, 1, 1, 0},
+		{0, 0, 1, 1, 3}, {0, 0, 1, 1, 16}};
+	struct codec_context *context = codec_context_create(cpu_detect(), NULL);
+	uint8_t pixels[5 * 3 * 3] = {0}, buffer[64 * 4 * 3];
+	struct codec_pixels made;
+	for (unsigned i = 0; i < sizeof regions / sizeof *regions; i++) {
+		struct error err = {0};
+		assert_int_equal(codec_decode_region(context, SHARD_RAW, pixels, sizeof pixels, 5, 3, &regions[i],
+					 buffer, sizeof buffer, &made, &err),
+			ERROR_DECODE);
+		assert_non_null(strstr(err.message, "region"));
+	}
+	const struct codec_region whole = {0, 0, 5, 3, 1};
+	assert_int_equal(codec_decode_region(context, SHARD_RAW, pixels, sizeof pixels, 5, 3, &whole, buffer,
+				 sizeof buffer - 1, &made, NULL),
+		ERROR_MEMORY);
 	codec_context_destroy(context);
 }
 
@@ -447,6 +513,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decodes_like_pillow),
+		cmocka_unit_test(regions_are_parts),
+		cmocka_unit_test(refuses_impossible_regions),
 		cmocka_unit_test(probes),
 		cmocka_unit_test(refuses_animations),
 		cmocka_unit_test(refuses_every_truncation),
