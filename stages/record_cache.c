@@ -248,6 +248,12 @@ static struct cached_block *find_block(struct record_cache *cache, unsigned shar
 	return entry->place == NO_PLACE ? NULL : entry;
 }
 
+bool record_cache_will_read(struct record_cache *cache, unsigned shard, uint32_t block)
+{
+	const struct cached_block *entry = find_block(cache, shard, block);
+	return !entry || !entry->asked;
+}
+
 bool record_cache_must_read(struct record_cache *cache, unsigned shard, uint32_t block)
 {
 	struct cached_block *entry = find_block(cache, shard, block);
