@@ -164,7 +164,7 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	uint64_t view_key = sample->record; /* a replacement is seen through the views of the record it replaces */
 	uint64_t number;
 	meter_add(worker->meter, 1, sample->bytes);
-	const uint8_t *pixels;
+	const uint8_t *pixels = NULL;
 	int code = decode_sample(stage, worker, bench, sample, status, &number, &pixels);
 	if (code < 0)
 		return code;

@@ -22,6 +22,15 @@
 #include "stages/loader.h"
 #include "tests/helper_files.h"
 
+/* Freed memory is kept for a while by AddressSanitizer: PNG's decoder allocates for each image. */
+#if defined(__SANITIZE_ADDRESS__)
+#define KEEPS_FREED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEEPS_FREED 1
+#endif
+#endif
+
 enum { IMAGES = 24, BATCH = 4, SIDE = 12, SLOW_SIDE = 13, SLOW = 5, BATCHES_AHEAD = 3 };
 
 static atomic_bool may_go; /* set by the consumer, once it saw the later batches; read by the slow decoder */
@@ -210,6 +219,9 @@ static int consume_many(void *ctx, struct worker *worker)
 static void memory_stays_flat_over_many_batches(void **state)
 {
 	(void)state;
+#ifdef KEEPS_FREED
+	skip();
+#endif
 	static const enum cache_kind caches[] = {CACHE_NONE, CACHE_DECODED};
 	for (unsigned c = 0; c < 2; c++) {
 		struct fixture fixture;
