@@ -5,8 +5,16 @@
  * disk answers. A block that the record cache has, or will have from an earlier read, is not read: its slot is
  * published at once, empty. While the ring is full the thread reaps completions; it blocks on the ring only when
  * nothing is in flight.
+ *
+ * Through the page cache the kernel would read ahead by guess, behind each of the reads in flight: it is told not to
+ * (POSIX_FADV_RANDOM), because the plan says what comes next, and `depth` reads of it are under way at any time. Where
+ * reads block (pread) that depth is made by advice: a second cursor runs `depth` blocks ahead of the reads and names
+ * their blocks (POSIX_FADV_WILLNEED).
  */
 #include "stages/read.h"
+
+#include <fcntl.h>
+#include <string.h>
 
 #include "pipeline/trace.h"
 #include "stages/items.h"
@@ -21,11 +29,15 @@ static int create_engine(
 	int *fds = arena_alloc(arena, "loader", files, sizeof *fds, 0, err);
 	const char **paths = arena_alloc(arena, "loader", files, sizeof *paths, 0, err);
 	struct iovec *buffers = arena_alloc(arena, "loader", slots, sizeof *buffers, 0, err);
+	bool direct = false;
 	if (!fds || !paths || !buffers)
 		return err->code;
 	for (unsigned i = 0; i < files; i++) {
 		fds[i] = shard_fd(shard_set_at(config->set, i));
 		paths[i] = shard_path(shard_set_at(config->set, i));
+		direct = direct || (fcntl(fds[i], F_GETFL) & O_DIRECT) != 0;
+		/* Advice: where it is refused, reads go on without. O_DIRECT has no use for it. */
+		(void)posix_fadvise(fds[i], 0, 0, POSIX_FADV_RANDOM);
 	}
 	for (unsigned i = 0; i < slots; i++)
 		buffers[i] = (struct iovec){ring_slot_memory(stage->blocks, i), stage->capacity};
@@ -39,7 +51,11 @@ static int create_engine(
 		.buffer_count = slots,
 	};
 	stage->engine = engine_create(&engine, err);
-	return stage->engine ? 0 : err->code;
+	if (!stage->engine)
+		return err->code;
+	if (!direct && strcmp(engine_name(stage->engine), "pread") == 0)
+		stage->ahead = engine_depth(stage->engine);
+	return 0;
 }
 
 int read_create(struct read_stage *stage, struct arena *arena, const struct read_config *config, struct error *err)
@@ -128,9 +144,38 @@ static int start_read(
 	return engine_submit(stage->engine, &read, worker->err);
 }
 
+/* Runs ahead of the reads. */
+struct scout {
+	struct span_cursor cursor;
+	bool more;
+	uint32_t i;   /* block of the cursor's group */
+	uint64_t seq; /* of the run */
+};
+
+/* Names blocks to the kernel up to `end` of the run. */
+static void look_ahead(const struct read_stage *stage, struct scout *scout, uint64_t end)
+{
+	while (scout->more && scout->seq < end) {
+		unsigned shard;
+		uint32_t block;
+		epoch_plan_block(stage->span->plan, scout->cursor.epoch, scout->cursor.group, scout->i, &shard, &block);
+		const struct shard *file = shard_set_at(stage->set, shard);
+		if (record_cache_will_read(stage->cache, shard, block))
+			(void)posix_fadvise(shard_fd(file), (off_t)shard_block(file, block)->offset,
+				shard_block(file, block)->disk_bytes, POSIX_FADV_WILLNEED);
+		scout->seq++;
+		if (++scout->i == scout->cursor.extent.blocks) {
+			scout->i = 0;
+			scout->more = span_next(&scout->cursor);
+		}
+	}
+}
+
 int read_run(void *ctx, struct worker *worker)
 {
 	struct read_stage *stage = ctx;
+	struct scout scout = {0};
+	scout.more = stage->ahead > 0 && span_begin(stage->span, &scout.cursor);
 	struct span_cursor cursor;
 	uint64_t seq = 0;
 	for (bool more = span_begin(stage->span, &cursor); more; more = span_next(&cursor)) {
@@ -139,6 +184,7 @@ int read_run(void *ctx, struct worker *worker)
 			uint32_t block;
 			void *memory;
 			epoch_plan_block(stage->span->plan, cursor.epoch, cursor.group, i, &shard, &block);
+			look_ahead(stage, &scout, seq + stage->ahead);
 			int result = claim_slot(stage, worker, seq, &memory);
 			if (result == RING_OK)
 				result = start_read(stage, worker, seq, shard, block, memory);

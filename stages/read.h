@@ -17,6 +17,7 @@ struct read_stage {
 	struct ring *blocks;   /* out */
 	size_t capacity;       /* of a slot's block, a multiple of SHARD_BLOCK_ALIGN */
 	struct record_cache *cache; /* NULL: none */
+	unsigned ahead;		    /* blocks that the kernel is told of before they are read; 0: it is not */
 };
 
 struct read_config {
@@ -27,8 +28,9 @@ struct read_config {
 	enum engine_kind kind;
 };
 
-/* Draws the block ring from the arena, makes the engine that reads into it, and fills *stage; its cache is none. On
- * failure there may be an engine in it all the same. engine_destroy(stage->engine) is the caller's. */
+/* Tells the kernel how the set's files will be read. Draws the block ring from the arena, makes the engine that reads
+ * into it, and fills *stage; its cache is none. On failure there may be an engine in it all the same.
+ * engine_destroy(stage->engine) is the caller's. */
 int read_create(struct read_stage *stage, struct arena *arena, const struct read_config *config, struct error *err);
 
 int read_run(void *ctx, struct worker *worker);

@@ -99,8 +99,8 @@ static int wanted_find(struct wanted *wanted, const struct shard_set *set, const
 	uint64_t records = shard_set_records(set), length = epoch_plan_length(plan);
 	for (unsigned s = 0; s < shard_set_count(set); s++)
 		wanted->block_count += shard_blocks(shard_set_at(set, s));
-	wanted->records = calloc(records, 1);
-	wanted->blocks = calloc(wanted->block_count, 1);
+	wanted->records = calloc(records + 1, 1);
+	wanted->blocks = calloc(wanted->block_count + 1, 1);
 	if (wanted->records == NULL || wanted->blocks == NULL)
 		return ERROR_MEMORY;
 	/* Every epoch has the same records, so the first one's positions name them all. */
@@ -246,6 +246,12 @@ static struct cached_block *find_block(struct record_cache *cache, unsigned shar
 		return NULL;
 	struct cached_block *entry = &cache->blocks[cache->shard_first_block[shard] + block];
 	return entry->place == NO_PLACE ? NULL : entry;
+}
+
+bool record_cache_will_read(struct record_cache *cache, unsigned shard, uint32_t block)
+{
+	const struct cached_block *entry = find_block(cache, shard, block);
+	return !entry || !entry->asked;
 }
 
 bool record_cache_must_read(struct record_cache *cache, unsigned shard, uint32_t block)

@@ -49,6 +49,9 @@ void record_cache_begin(struct record_cache *cache);
 /* The reader's, one thread: whether the block must be read. A block with a place must be read once. */
 bool record_cache_must_read(struct record_cache *cache, unsigned shard, uint32_t block);
 
+/* The reader's: the same, but only asked. */
+bool record_cache_will_read(struct record_cache *cache, unsigned shard, uint32_t block);
+
 /* An unpacker's, for a block that was read: where to decompress it to, raw_bytes of it; NULL: it has no place. Then
  * what came of it, 0 or a negative code. */
 unsigned char *record_cache_block_begin(struct record_cache *cache, unsigned shard, uint32_t block);

@@ -105,15 +105,16 @@ static void give_sample(struct unpack_stage *stage, struct worker *worker, const
 static int unpack_group(
 	struct unpack_stage *stage, struct worker *worker, struct unpack_bench *bench, const struct span_cursor *group)
 {
+	const bool straight = stage->straight;
 	void *memory = NULL;
-	int result = stage->straight ? ring_claim(stage->samples, group->first, &memory) : RING_OK;
+	int result = straight ? ring_claim(stage->samples, group->first, &memory) : RING_OK;
 	for (uint32_t i = 0; result == RING_OK && i < group->extent.blocks; i++) {
 		unsigned char *own =
-			stage->straight ? ((struct sample_item *)memory)->data : bench->raw + i * stage->raw_capacity;
+			straight ? ((struct sample_item *)memory)->data : bench->raw + i * stage->raw_capacity;
 		result = take_block(stage, worker, bench, group->block_base + i, own, &bench->blocks[i]);
 	}
 	for (uint64_t seq = group->first; result == RING_OK && seq < group->end; seq++) {
-		if (!stage->straight)
+		if (!straight)
 			result = ring_claim(stage->samples, seq, &memory);
 		if (result == RING_OK)
 			give_sample(stage, worker, bench, group, seq, memory);

@@ -72,9 +72,9 @@ fi
 
 tiny="--width 0.125 --size 16 --views 8"
 
-echo 1..24
+echo 1..27
 
-bench 2 && says err "usage: ringclr bench MODE" peak step kernels && [ ! -s out ]
+bench 2 && says err "usage: ringclr bench MODE" peak step kernels read && [ ! -s out ]
 result "no mode: the three are explained, exit code 2"
 bench 0 --help && says out "usage: ringclr bench MODE" "ringclr bench step --model" && [ ! -s err ] && cp out help &&
 	"$ringclr" help bench >out 2>err && cmp out help 2>>err && "$ringclr" help >out && says out "  bench "
@@ -182,6 +182,25 @@ result "kernels --json: all layers, three passes, sums that add up"
 # shellcheck disable=SC2086
 bench 0 kernels $tiny --turns 1 && says out "16x16x8 -> 16x16x8 3x3/1" " x4 " forward data weights sum "ms a view"
 result "kernels prints a table"
+
+# Raw images of 40 x 40 pixels, each in a block of its own.
+"$ringclr" synth --train 60 --test 0 --size 40 shapes >out 2>err &&
+	"$ringclr" pack shapes/train --codec raw --zstd 0 --block 4K -o large.ring >out 2>err &&
+	bench 0 read large.ring --reads 500 --check --json && json '
+positive(r, "mb_per_s", "reads_per_s", "latency_us_p50", "latency_us_p99", "mean_depth", "seconds")
+assert r["reads"] == 500 and r["bytes"] == 500 * 8192, "4800 bytes and two heads are two pages"
+assert r["latency_us_p50"] <= r["latency_us_p99"] and r["mean_depth"] <= 32.5
+assert abs(r["mb_per_s"] * r["seconds"] * 1e6 - r["bytes"]) < 1e-6 * r["bytes"]'
+result "read --json: so many reads of so many bytes, and no more in flight than asked for"
+for how in "--direct" "--io pread --order window --window 7" "--order sequential --cold --depth 1" "--slots 3 --depth 2"; do
+	# shellcheck disable=SC2086
+	bench 0 read large.ring --reads 130 --check $how && says out "MB/s" "reads/s of 8.0 KiB" "in flight of" || break
+done
+result "read by every engine and order, past the page cache and through it"
+cp large.ring damaged.ring && printf x | dd of=damaged.ring bs=1 seek=13000 conv=notrunc 2>err &&
+	bench 1 read damaged.ring --order sequential --reads 60 --check && says err damaged.ring &&
+	bench 0 read damaged.ring --order sequential --reads 60 && bench 1 read nowhere.ring && bench 2 read
+result "read --check finds damage; a file that is not there"
 
 bench 2 step --views 7 && says err "ringclr bench step: --views 7 is odd" && bench 2 kernels --views 7
 result "an odd number of views"

@@ -77,6 +77,7 @@ struct read_job {
 	struct shard_unpacker *unpacker;
 	unsigned char *raw; /* one block, decompressed */
 	size_t raw_capacity;
+	uint64_t start_ns; /* before the first read, so that no latency is longer than the time that is measured */
 	uint64_t reads, bytes, latency_ns, buckets[BUCKETS];
 	double seconds;
 };
@@ -102,7 +103,6 @@ static double percentile_us(const struct read_job *job, double share)
 static int consume_run(void *ctx, struct worker *worker)
 {
 	struct read_job *job = ctx;
-	uint64_t start_ns = meter_now_ns();
 	for (uint64_t seq = 0;; seq++) {
 		void *memory;
 		int result = ring_acquire(job->stage.blocks, seq, &memory, NULL);
@@ -119,7 +119,7 @@ static int consume_run(void *ctx, struct worker *worker)
 		job->bytes += (item.disk_bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
 		job->latency_ns += item.read_ns;
 		job->buckets[bucket_of(item.read_ns)]++;
-		job->seconds = 1e-9 * (double)(meter_now_ns() - start_ns);
+		job->seconds = 1e-9 * (double)(meter_now_ns() - job->start_ns);
 		if (job->seconds >= job->options.seconds || job->reads == job->options.reads || command_interrupted()) {
 			ring_close(job->stage.blocks, seq + 1);
 			return 0;
@@ -186,6 +186,7 @@ static int run_job(struct read_job *job, struct error *err)
 		.in = job->stage.blocks,
 		.caller_runs = 1};
 	int code = 0;
+	job->start_ns = meter_now_ns();
 	if (graph_add_ring(graph, job->stage.blocks, err) < 0 || graph_add_stage(graph, &read, err) < 0 ||
 		graph_add_stage(graph, &consume, err) < 0)
 		code = err->code;
