@@ -111,7 +111,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_HELPERS) $(TOOL_MODULES) $(LIBS)
 # What test_allocation looks in at.
 $(BUILD)/tests/test_allocation: LDFLAGS += -Wl,--wrap=net_forward,--wrap=checkpoint_save,--wrap=placement_pin_self,--wrap=trainer_run
 # Where test_loader_flow makes an image slow.
-$(BUILD)/tests/test_loader_flow: LDFLAGS += -Wl,--wrap=codec_decode_region
+$(BUILD)/tests/test_loader_flow: LDFLAGS += -Wl,--wrap=codec_decode,--wrap=codec_decode_region
 .PRECIOUS: $(BUILD)/tests/%.o
 
 tests: $(TESTS) $(BUILD)/ringclr

@@ -38,16 +38,7 @@ enum { IMAGES = 24, BATCH = 4, SIDE = 12, SLOW_SIDE = 13, SLOW = 5, BATCHES_AHEA
 static atomic_bool may_go; /* set by the consumer, once it saw the later batches; read by the slow decoder */
 static atomic_int waited;  /* 1: the slow image was waited for; 2: in vain */
 
-int __real_codec_decode_region(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
-	uint32_t width, uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,
-	struct codec_pixels *out, struct error *err);
-int __wrap_codec_decode_region(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
-	uint32_t width, uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,
-	struct codec_pixels *out, struct error *err);
-
-int __wrap_codec_decode_region(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
-	uint32_t width, uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,
-	struct codec_pixels *out, struct error *err)
+static void delay_if_slow(uint32_t width)
 {
 	int polls = 0;
 	if (width == SLOW_SIDE) {
@@ -55,6 +46,30 @@ int __wrap_codec_decode_region(struct codec_context *context, enum shard_codec c
 			usleep(1000);
 		atomic_store(&waited, atomic_load(&may_go) ? 1 : 2);
 	}
+}
+
+/* What the cache keeps is decoded whole, the rest by regions. */
+#define WHOLE                                                                                                          \
+	struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,         \
+		uint32_t height, uint8_t *rgb, size_t capacity_bytes, struct error *err
+#define REGION                                                                                                         \
+	struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,         \
+		uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,            \
+		struct codec_pixels *out, struct error *err
+int __real_codec_decode(WHOLE);
+int __wrap_codec_decode(WHOLE);
+int __real_codec_decode_region(REGION);
+int __wrap_codec_decode_region(REGION);
+
+int __wrap_codec_decode(WHOLE)
+{
+	delay_if_slow(width);
+	return __real_codec_decode(context, codec, data, bytes, width, height, rgb, capacity_bytes, err);
+}
+
+int __wrap_codec_decode_region(REGION)
+{
+	delay_if_slow(width);
 	return __real_codec_decode_region(
 		context, codec, data, bytes, width, height, region, buffer, capacity_bytes, out, err);
 }
