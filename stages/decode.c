@@ -141,7 +141,7 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	ring_release(stage->samples, seq);
 	if (code < 0)
 		return code;
-	meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns);
+	uint64_t decode_ns = meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns) - time_ns;
 	trace_end_numbered("stage", "decode", seq, traced_ns);
 
 	result = ring_claim(stage->batches, batch_seq, &memory);
@@ -155,7 +155,8 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 		batch.x);
 	batch.record[row] = number;
 	batch.label[row] = record->label;
-	meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns);
+	uint64_t augment_ns = meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns) - time_ns;
+	slow_list_note(&bench->slow, number, decode_ns, augment_ns);
 	trace_end_numbered("stage", "augment", seq, traced_ns);
 
 	ring_publish(stage->batches, batch_seq, 0);

@@ -16,6 +16,7 @@
 #include "stages/augment.h"
 #include "stages/codec.h"
 #include "stages/items.h"
+#include "stages/slow_list.h"
 #include "stages/span.h"
 
 enum decode_bad { DECODE_BAD_FAIL, DECODE_BAD_SKIP };
@@ -37,6 +38,7 @@ struct decode_bench {
 	struct codec_context *codecs;
 	uint8_t *rgb;	/* [rgb_capacity] */
 	float *scratch; /* view_scratch_floats() of the largest image */
+	struct slow_list slow;
 };
 
 struct decode_stage {

@@ -242,6 +242,7 @@ int loader_join(struct loader *loader, struct graph *graph, struct error *err)
 		.workers = loader->config.unpackers,
 		.in = loader->blocks,
 		.out = loader->samples,
+		.phases = {"unpack", "copy"},
 		.placement = PLACEMENT_OTHER};
 	struct stage decode = {.name = "decode",
 		.run = decode_run,
@@ -296,4 +297,30 @@ const char *loader_engine_name(const struct loader *loader)
 uint64_t loader_bad_images(const struct loader *loader)
 {
 	return atomic_load_explicit(&loader->decode.bad_list.replaced, memory_order_relaxed);
+}
+
+const struct engine *loader_engine(const struct loader *loader)
+{
+	return loader->engine;
+}
+
+struct slow_list loader_slowest(const struct loader *loader)
+{
+	struct slow_list all = {0};
+	for (unsigned i = 0; i < loader->config.workers; i++) {
+		const struct slow_list *own = &loader->decode.benches[i].slow;
+		for (unsigned k = 0; k < own->count; k++)
+			slow_list_note(&all, own->worst[k].record, own->worst[k].decode_ns, own->worst[k].augment_ns);
+	}
+	return all;
+}
+
+const struct ring *loader_samples(const struct loader *loader)
+{
+	return loader->samples;
+}
+
+const struct ring *loader_blocks(const struct loader *loader)
+{
+	return loader->blocks;
 }

@@ -49,6 +49,8 @@ void loader_once(struct loader *loader);
 int loader_join(struct loader *loader, struct graph *graph, struct error *err);
 
 struct ring *loader_batches(const struct loader *loader);
+const struct ring *loader_samples(const struct loader *loader); /* to look at */
+const struct ring *loader_blocks(const struct loader *loader);
 uint64_t loader_batches_per_epoch(const struct loader *loader); /* rounded up unless whole_batches */
 uint64_t loader_images_per_epoch(const struct loader *loader);
 /* Numbers of the first and behind the last batch of the span. */
@@ -59,6 +61,9 @@ uint64_t loader_end_batch(const struct loader *loader);
 struct batch loader_batch(const struct loader *loader, uint64_t seq, void *memory);
 
 const char *loader_engine_name(const struct loader *loader);
+const struct engine *loader_engine(const struct loader *loader); /* for its measures */
+/* The slowest records so far, of all decode threads; not while a graph runs. */
+struct slow_list loader_slowest(const struct loader *loader);
 uint64_t loader_bad_images(const struct loader *loader); /* images replaced so far */
 
 #endif

@@ -31,7 +31,7 @@ static int take_block(
 	bench->block_status[i] = code;
 	meter_add(worker->meter, 0, item->disk_bytes);
 	ring_release(stage->blocks, seq);
-	meter_phase(worker->meter, 0, start_ns);
+	meter_phase(worker->meter, UNPACK_PHASE_UNPACK, start_ns);
 	trace_end_numbered("stage", "unpack", seq, traced_ns);
 	return code < 0 && !stage->tolerate ? code : RING_OK;
 }
@@ -68,7 +68,7 @@ static int give_sample(struct unpack_stage *stage, struct worker *worker, const 
 	if (bench->block_status[i] == 0)
 		memcpy(sample->data, bench->raw + i * stage->raw_capacity + record->offset, record->bytes);
 	meter_add(worker->meter, 1, 0);
-	meter_phase(worker->meter, 0, start_ns);
+	meter_phase(worker->meter, UNPACK_PHASE_COPY, start_ns);
 	trace_end_numbered("stage", "copy", seq, traced_ns);
 	ring_publish(stage->samples, seq, bench->block_status[i]);
 	return RING_OK;

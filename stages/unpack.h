@@ -10,6 +10,9 @@
 #include "pipeline/ring.h"
 #include "stages/span.h"
 
+/* Phases of the stage's meters: one a block, one a record. */
+enum { UNPACK_PHASE_UNPACK, UNPACK_PHASE_COPY };
+
 /* One worker's own memory. */
 struct unpack_bench {
 	struct shard_unpacker *unpacker;

@@ -36,8 +36,9 @@ struct loader_config runtime_loader_config(const struct runtime *runtime)
 {
 	return (struct loader_config){
 		.workers = runtime->loader_threads,
-		.unpackers = 1,
+		.unpackers = (unsigned)runtime->options.unpackers,
 		.depth = (unsigned)runtime->options.depth,
+		.batches = (unsigned)runtime->options.batch_slots,
 		.engine = (enum engine_kind)runtime->options.io,
 		.check_hash = runtime->options.check_hashes,
 		.bad = (enum decode_bad)runtime->options.bad,

@@ -12,12 +12,19 @@
 #include "tools/options.h"
 
 struct runtime_options {
-	uint64_t threads, loader_threads, depth, mem;
+	uint64_t threads, loader_threads, unpackers, depth, batch_slots, mem;
 	unsigned io;  /* enum engine_kind */
 	unsigned bad; /* enum decode_bad */
 	const char *pin, *isa;
-	bool direct, check_hashes;
+	bool direct, check_hashes, autotune;
 };
+
+/* For the commands that can: see autotune.h. */
+#define AUTOTUNE_OPTION(S, m)                                                                                          \
+	OPTION_FLAG(S, m.autotune, "autotune", "no",                                                                   \
+		"choose --loader-threads, --unpack-threads, --depth and --batch-slots from a second's measured "       \
+		"loading, and say why",                                                                                \
+		.incidental = true)
 
 /* Entries for an option table whose struct S has a `struct runtime_options` member m. None of them changes a result,
  * except isa (the last bits) and bad. */
@@ -27,11 +34,15 @@ struct runtime_options {
 			.incidental = true),                                                                           \
 		OPTION_U64(S, m.loader_threads, "loader-threads", "N", "0", 0, 200,                                    \
 			"threads that decode and augment; 0: one per two processors", .incidental = true),             \
+		OPTION_U64(S, m.unpackers, "unpack-threads", "N", "1", 1, 32,                                          \
+			"threads that check and decompress blocks", .incidental = true),                               \
 		OPTION_CHOICE(S, m.io, "io", "auto|uring|pread", "auto",                                               \
 			"how to read: io_uring, pread, or io_uring where the kernel allows it", .incidental = true),   \
 		OPTION_FLAG(                                                                                           \
 			S, m.direct, "direct", "no", "read with O_DIRECT, past the page cache", .incidental = true),   \
 		OPTION_U64(S, m.depth, "depth", "N", "32", 1, 4096, "reads in flight", .incidental = true),            \
+		OPTION_U64(S, m.batch_slots, "batch-slots", "N", "3", 2, 64, "batches made ahead of training",         \
+			.incidental = true),                                                                           \
 		OPTION_FLAG(S, m.check_hashes, "check-hashes", "yes", "check every block's hash as it is read",        \
 			.incidental = true),                                                                           \
 		OPTION_CHOICE(S, m.bad, "bad", "fail|skip", "fail",                                                    \

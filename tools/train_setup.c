@@ -264,7 +264,7 @@ static int create_trace(struct train_job *job, struct error *err)
 	if (!job->options.trace)
 		return 0;
 	/* An evaluation's loader comes beside training's, which waits. */
-	unsigned loaders = job->test ? 2 : 1, loader = job->runtime.loader_threads + 2 /* read, unpack */;
+	unsigned loaders = job->test ? 2 : 1, loader = job->runtime.loader_threads + 1 + (unsigned)job->runtime.options.unpackers;
 	/* forward_backward, optimize, report. The team's first thread is forward_backward's. */
 	unsigned threads = loaders * loader + team_threads(job->runtime.team) - 1 + 3;
 	job->trace = trace_create(job->runtime.arena, threads, TRACE_SLICES, err);
