@@ -5,7 +5,7 @@
 
 #include "tools/html_report.h"
 
-enum { WIDTH = 520, HEIGHT = 210, LEFT = 46, RIGHT = 12, TOP = 8, BOTTOM = 24, ROW = 24, NAME = 92 };
+enum { WIDTH = 520, HEIGHT = 210, LEFT = 46, RIGHT = 12, TOP = 8, BOTTOM = 24, ROW = 24, NAME = 112 };
 
 static const char *scaled(double value, const char *const units[], const double sizes[], unsigned count, char text[24])
 {
@@ -80,19 +80,21 @@ static void put_key(FILE *out, const char *colour, const char *name)
 
 void chart_shares(FILE *out, const struct chart_share *rows, size_t count)
 {
-	static const char *const colours[] = {"busy", "up", "down"};
-	static const char *const names[] = {"working", "waiting for the stage before", "waiting for the stage after"};
+	static const char *const colours[] = {"busy", "same", "up", "down"};
+	static const char *const names[] = {"working", "other work of the same threads", "waiting for the stage before",
+		"waiting for the stage after"};
 	fputs("<p class=\"legend\">", out);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		put_key(out, colours[i], names[i]);
 	fputs("</p>", out);
 	begin(out, (int)count * ROW + 4);
 	const double room = WIDTH - NAME - 46;
 	for (size_t i = 0; i < count; i++) {
-		double x = NAME, y = (double)i * ROW + 4, part[] = {rows[i].busy, rows[i].upstream, rows[i].downstream};
+		double x = NAME, y = (double)i * ROW + 4,
+		       part[] = {rows[i].busy, rows[i].same, rows[i].upstream, rows[i].downstream};
 		char text[96];
 		put_label(out, NAME - 8, y + 13, "end", "name", rows[i].name);
-		for (unsigned p = 0; p < 3; p++) {
+		for (unsigned p = 0; p < 4; p++) {
 			snprintf(text, sizeof text, "%s: %.1f%% %s", rows[i].name, 100 * part[p], names[p]);
 			put_rectangle(out, x, y, part[p] * room, ROW - 7, colours[p], text);
 			x += part[p] * room;
@@ -191,7 +193,12 @@ void chart_lines(FILE *out, const struct chart_series *series, size_t count, con
 /* ---- Times ---- */
 
 /* Buckets are put together by fours: a quarter of an octave each. */
-enum { TOGETHER = 4, BARS = HISTOGRAM_BUCKETS / TOGETHER, TIMES_HEIGHT = 150 };
+enum {
+	TOGETHER = 4,
+	BARS = HISTOGRAM_BUCKETS / TOGETHER,
+	TIMES_HEIGHT = 160,
+	MARKS = 30 /* for the labels of the percentiles */
+};
 
 static double time_place(double ns, double low, double high)
 {
@@ -234,7 +241,7 @@ void chart_times(FILE *out, const struct histogram *times)
 	begin(out, TIMES_HEIGHT);
 	if (total > 0) {
 		double low = bar_start(first > 0 ? first - 1 : 0), high = bar_start(last + 2);
-		double floor_y = TIMES_HEIGHT - BOTTOM, room = floor_y - TOP - 4;
+		double floor_y = TIMES_HEIGHT - BOTTOM, room = floor_y - TOP - MARKS;
 		char from[24], to[24], text[96];
 		for (unsigned bar = first; bar <= last; bar++) {
 			double x = time_place(bar_start(bar), low, high),
@@ -245,9 +252,11 @@ void chart_times(FILE *out, const struct histogram *times)
 			put_rectangle(out, x, floor_y - height, fmax(width - 1, 0.6), height, "c0", text);
 		}
 		put_line(out, LEFT, floor_y, WIDTH - RIGHT, floor_y, "axis");
-		for (double tick = pow(10, ceil(log10(low))); tick <= high; tick *= 10)
-			put_label(out, time_place(tick, low, high), TIMES_HEIGHT - 8, "middle", NULL,
+		for (double tick = pow(10, ceil(log10(low))); tick <= high; tick *= 10) {
+			double x = time_place(tick, low, high);
+			put_label(out, x, TIMES_HEIGHT - 8, x > WIDTH - 40 ? "end" : "middle", NULL,
 				chart_time(tick, text));
+		}
 		put_mark(out, times, 0.5, "p50", low, high, TOP + 10);
 		put_mark(out, times, 0.99, "p99", low, high, TOP + 24);
 	}
@@ -258,12 +267,12 @@ void chart_times(FILE *out, const struct histogram *times)
 
 void chart_bars(FILE *out, const struct chart_bar *bars, size_t count, double base)
 {
-	enum { LONG_NAME = 232, VALUE = 64 };
+	enum { LONG_NAME = 264, VALUE = 64, WIDE = 1060 };
 	double most = base;
 	for (size_t i = 0; i < count; i++)
 		most = fmax(most, fmax(bars[i].value, bars[i].measured));
-	const double room = 760 - LONG_NAME - VALUE;
-	fprintf(out, "<svg class=\"chart\" viewBox=\"0 0 760 %d\" role=\"img\">\n", (int)count * ROW + 4);
+	const double room = WIDE - LONG_NAME - VALUE;
+	fprintf(out, "<svg class=\"chart\" viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDE, (int)count * ROW + 4);
 	for (size_t i = 0; i < count; i++) {
 		double y = (double)i * ROW + 4, width = bars[i].value / most * room;
 		char text[128], number[24], measured[24];

@@ -13,7 +13,7 @@ enum { CHART_SERIES = 5, CHART_POINTS = 240 };
 /* A bar from 0 to 1 that is cut into shares. */
 struct chart_share {
 	const char *name;
-	double busy, upstream, downstream;
+	double busy, same, upstream, downstream; /* same: other work of the same threads */
 };
 
 void chart_shares(FILE *out, const struct chart_share *rows, size_t count);

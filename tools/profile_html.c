@@ -46,8 +46,8 @@ static void put_tiles(struct html *html, const struct profile_result *result)
 		snprintf(text, sizeof text, "%+.1f%%", 100 * profile_headroom(result));
 		html_tile(html, text, "headroom over the target");
 	}
-	snprintf(text, sizeof text, "%.1f MB/s", 1e-6 * result->run.disk_bytes_per_image * result->run.images_per_s);
-	html_tile(html, text, "read");
+	snprintf(text, sizeof text, "%.1f", 1e-6 * result->run.disk_bytes_per_image * result->run.images_per_s);
+	html_tile(html, text, "MB/s read");
 	if (result->cached >= 0) {
 		snprintf(text, sizeof text, "%.0f%%", 100 * result->cached);
 		html_tile(html, text, "in the page cache before");

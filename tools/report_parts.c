@@ -2,6 +2,7 @@
 #include "tools/report_parts.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #include "tools/html_chart.h"
 
@@ -12,7 +13,8 @@ void report_shares(struct html *html, const struct measures *measures)
 	struct chart_share rows[MEASURE_ROWS];
 	for (size_t i = 0; i < measures->count; i++) {
 		const struct measure_row *row = &measures->row[i];
-		rows[i] = (struct chart_share){row->name, row->busy, row->upstream, row->downstream};
+		rows[i] = (struct chart_share){row->name, row->busy,
+			fmax(0, 1 - row->busy - row->upstream - row->downstream), row->upstream, row->downstream};
 	}
 	html_card_begin(html, "Where the threads' time goes",
 		"The busiest stage is the bottleneck: all the others wait for it.", false);
@@ -22,7 +24,7 @@ void report_shares(struct html *html, const struct measures *measures)
 
 void report_times(struct html *html, const struct measures *measures)
 {
-	char text[3][24];
+	char text[24];
 	html_card_begin(html, "Time of one item", NULL, true);
 	html_table_begin(html, "work|>threads|>items|>working|>p50|>p90|>p99|>longest");
 	for (size_t i = 0; i < measures->count; i++) {
@@ -32,10 +34,11 @@ void report_times(struct html *html, const struct measures *measures)
 		html_cell(html, true, "%u", row->threads);
 		html_cell(html, true, "%" PRIu64, row->items);
 		html_cell(html, true, "%.1f%%", 100 * row->busy);
-		html_cell(html, true, "%s", chart_time((double)histogram_percentile(&row->times, 0.5), text[0]));
-		html_cell(html, true, "%s", chart_time((double)histogram_percentile(&row->times, 0.9), text[1]));
-		html_cell(html, true, "%s", chart_time((double)histogram_percentile(&row->times, 0.99), text[2]));
-		html_cell(html, true, "%s", chart_time((double)histogram_percentile(&row->times, 1), text[0]));
+		static const double shares[] = {0.5, 0.9, 0.99, 1};
+		for (unsigned k = 0; k < sizeof shares / sizeof shares[0]; k++) {
+			double ns = (double)histogram_percentile(&row->times, shares[k]);
+			html_cell(html, true, "%s", ns > 0 ? chart_time(ns, text) : "-");
+		}
 		html_row_end(html);
 	}
 	html_table_end(html);
