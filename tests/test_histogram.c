@@ -82,13 +82,28 @@ static void test_few(void **state)
 	static struct histogram histogram;
 	assert_int_equal(histogram_percentile(&histogram, 0.5), 0);
 	assert_int_equal(histogram_total(&histogram), 0);
-	histogram_add(&histogram, 1000003);
-	/* The middle of its bucket lies above: the largest value seen is the answer. */
+	histogram_add(&histogram, 983041);
+	/* The middle of its bucket, which starts at 983040, lies above: the largest value seen is the answer. */
 	for (double share = 0; share <= 1; share += 0.25)
-		assert_true(histogram_percentile(&histogram, share) <= 1000003);
+		assert_int_equal(histogram_percentile(&histogram, share), 983041);
 	histogram_add(&histogram, UINT64_MAX);
 	assert_int_equal(histogram_total(&histogram), 2);
 	assert_true(histogram_percentile(&histogram, 1) >= histogram_bucket_start(HISTOGRAM_BUCKETS - 1));
+}
+
+/* Ranks to the item: half of four values do not exceed the second. */
+static void test_ranks(void **state)
+{
+	(void)state;
+	static struct histogram histogram;
+	for (uint64_t value = 1; value <= 4; value++)
+		histogram_add(&histogram, value);
+	static const struct {
+		double share;
+		uint64_t value;
+	} wanted[] = {{0, 1}, {0.25, 1}, {0.26, 2}, {0.5, 2}, {0.51, 3}, {0.75, 3}, {0.76, 4}, {1, 4}};
+	for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+		assert_int_equal(histogram_percentile(&histogram, wanted[i].share), wanted[i].value);
 }
 
 /* Two merged are one that saw all values; a bucket that is full stays full. */
@@ -118,6 +133,7 @@ int main(void)
 		cmocka_unit_test(test_buckets),
 		cmocka_unit_test(test_percentiles),
 		cmocka_unit_test(test_few),
+		cmocka_unit_test(test_ranks),
 		cmocka_unit_test(test_merge),
 	};
 	return cmocka_run_group_tests_name("histogram", tests, NULL, NULL);
