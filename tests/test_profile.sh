@@ -163,7 +163,9 @@ def model():
 def trace():
     events = load("trace.json")["traceEvents"]
     names = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
-    assert sorted(names.values()) == ["consume", "decode-0", "decode-1", "read", "unpack"], names
+    # On a busy machine a thread may come too late to do anything: then it has no track.
+    assert sorted(set(names.values()) - {"decode-1", "decode-0"}) == ["consume", "read", "unpack"], names
+    assert len(set(names.values())) == len(names) > 3, names
     tracks, seen = defaultdict(list), Counter()
     for e in events:
         if e["ph"] == "X":

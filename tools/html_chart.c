@@ -132,7 +132,9 @@ static double place(const struct axis *axis, double value, double from, double t
 static void put_y_axis(FILE *out, const struct axis *axis)
 {
 	char text[24];
-	for (double value = axis->low; value <= axis->high + 0.01 * axis->step; value += axis->step) {
+	unsigned steps = (unsigned)lround((axis->high - axis->low) / axis->step);
+	for (unsigned i = 0; i <= steps; i++) {
+		double value = axis->low + i * axis->step;
 		double y = place(axis, value, HEIGHT - BOTTOM, TOP);
 		put_line(out, LEFT, y, WIDTH - RIGHT, y, "axis");
 		put_label(out, LEFT - 6, y + 4, "end", NULL, chart_number(fabs(value) < 1e-9 ? 0 : value, text));
@@ -177,9 +179,11 @@ void chart_lines(FILE *out, const struct chart_series *series, size_t count, con
 		struct axis y = nice_axis(y_low, y_high, 4), x = {x_low, x_high > x_low ? x_high : x_low + 1, 0};
 		struct axis ticks = nice_axis(x.low, x.high, 6);
 		put_y_axis(out, &y);
-		for (double value = ticks.low; value <= x.high + 1e-9; value += ticks.step) {
+		unsigned steps = (unsigned)lround((ticks.high - ticks.low) / ticks.step);
+		for (unsigned i = 0; i <= steps; i++) {
 			char number[24], text[40];
-			if (value < x.low - 1e-9)
+			double value = ticks.low + i * ticks.step;
+			if (value < x.low - 1e-9 || value > x.high + 1e-9)
 				continue;
 			snprintf(text, sizeof text, "%s%s", chart_number(fabs(value) < 1e-9 ? 0 : value, number), unit);
 			put_label(out, place(&x, value, LEFT, WIDTH - RIGHT), HEIGHT - 8, "middle", NULL, text);
@@ -252,7 +256,9 @@ void chart_times(FILE *out, const struct histogram *times)
 			put_rectangle(out, x, floor_y - height, fmax(width - 1, 0.6), height, "c0", text);
 		}
 		put_line(out, LEFT, floor_y, WIDTH - RIGHT, floor_y, "axis");
-		for (double tick = pow(10, ceil(log10(low))); tick <= high; tick *= 10) {
+		int first_power = (int)ceil(log10(low)), last_power = (int)floor(log10(high));
+		for (int power = first_power; power <= last_power; power++) {
+			double tick = pow(10, power);
 			double x = time_place(tick, low, high);
 			put_label(out, x, TIMES_HEIGHT - 8, x > WIDTH - 40 ? "end" : "middle", NULL,
 				chart_time(tick, text));

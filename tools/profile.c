@@ -53,7 +53,9 @@ static const struct option_spec spec[] = {
 		"when it "
 		"does not"),
 	OPTION_FLAG(struct profile_options, check_predictions, "check-predictions", "no",
-		"make every predicted change, run for --seconds each, and print what came of it beside the prediction"),
+		"make every predicted change, run with and without it for --seconds each, and print what came of it "
+		"beside "
+		"the prediction"),
 	OPTION_FLAG(struct profile_options, json, "json", "no", "print the result as one JSON object"),
 	OPTION_STRING(struct profile_options, report, "report", "FILE.html", NULL,
 		"write a report with charts: one file that needs no other"),

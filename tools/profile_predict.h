@@ -38,7 +38,7 @@ typedef struct view_policy (*profile_policy)(const void *ctx, uint32_t size);
 int profile_predict(struct profile_predictions *predictions, const struct profile_run *run,
 	const struct profile_sample *sample, profile_policy policy, const void *ctx, struct error *err);
 
-/* Makes each change that can be made here and measures it, `seconds` each. */
+/* Makes each change that can be made here and measures it beside the pipeline as it is, run->seconds each. */
 int profile_predict_check(struct profile_predictions *predictions, const struct profile_run *run,
 	struct placement *placement, profile_policy policy, const void *ctx, struct error *err);
 
