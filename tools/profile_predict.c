@@ -66,7 +66,7 @@ static int predict_size(struct profile_predictions *predictions, const struct pr
 	const struct profile_sample *sample, profile_policy policy, const void *ctx, uint32_t size, struct error *err)
 {
 	struct augment augment = {.policy = run->config.policy, .views = run->config.views, .seed = run->config.seed};
-	double now_s, then_s;
+	double now_s = 1, then_s = 1;
 	/* As it is, twice: the first time warms up. */
 	int code = profile_sample_views(sample, &augment, 1, &now_s, err);
 	if (code == 0)

@@ -28,7 +28,7 @@ double profile_headroom(const struct profile_result *result);
 void profile_verdict(const struct profile_result *result, FILE *out);
 
 void profile_print(const struct profile_result *result);
-cJSON *profile_json(const struct profile_result *result); /* the caller owns it; NULL: out of memory */
+cJSON *profile_json(const struct profile_result *from); /* the caller owns it; NULL: out of memory */
 
 /* One self-contained HTML file. options: of the command, as options_record() gives them. */
 int profile_report(const struct profile_result *result, const cJSON *options, const char *path, struct error *err);
