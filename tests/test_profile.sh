@@ -163,9 +163,11 @@ def model():
 def trace():
     events = load("trace.json")["traceEvents"]
     names = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
-    # On a busy machine a thread may come too late to do anything: then it has no track.
-    assert sorted(set(names.values()) - {"decode-1", "decode-0"}) == ["consume", "read", "unpack"], names
-    assert len(set(names.values())) == len(names) > 3, names
+    # On a busy machine a decode thread may come too late to do anything, and then has no track; a thread of the compute team may start
+    # so late that its first look round is in it.
+    assert len(set(names.values())) == len(names), names
+    known = {n for n in names.values() if not n.startswith("team-")}
+    assert known - {"decode-1", "decode-0"} == {"consume", "read", "unpack"} and len(known) > 3, names
     tracks, seen = defaultdict(list), Counter()
     for e in events:
         if e["ph"] == "X":

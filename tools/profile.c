@@ -224,6 +224,7 @@ static int run_job(struct profile_job *job, struct error *err)
 	result->run.most_images = job->options.images;
 	result->run.mem = job->options.runtime.mem;
 	result->run.traced = job->options.trace != NULL;
+	result->run.other_threads = team_threads(job->runtime.team); /* that start late */
 	code = profile_run(&result->run, job->runtime.placement, err);
 	if (code < 0)
 		return code;

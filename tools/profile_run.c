@@ -44,7 +44,8 @@ static int prepare(struct profile_run *run, struct error *err)
 	if (!run->graph)
 		return err->code;
 	if (run->traced) {
-		unsigned threads = run->config.workers + run->config.unpackers + 2 /* read, consume */;
+		unsigned threads =
+			run->config.workers + run->config.unpackers + 2 /* read, consume */ + run->other_threads;
 		run->trace = trace_create(run->arena, threads, TRACE_SLICES, err);
 		if (!run->trace)
 			return err->code;

@@ -16,6 +16,7 @@ struct profile_run {
 	uint64_t most_images; /* 0: as many as the time allows */
 	size_t mem;	      /* limit of the arena; 0: none */
 	bool traced;
+	unsigned other_threads; /* of the process: they may be in the trace too */
 	/* What came of it; until profile_run_free(). */
 	struct arena *arena;
 	struct loader *loader;
