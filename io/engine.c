@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "io/engine_calls.h"
+#include "pipeline/meter.h"
 
 enum {
 	DEFAULT_DEPTH = 32,
@@ -42,10 +43,11 @@ struct engine_calls engine_calls = {
 
 struct slot {
 	struct engine_read read;
-	size_t done;	  /* bytes that have arrived */
-	unsigned retries; /* since there was progress */
-	int failure;	  /* errno; 0: none */
-	bool short_file;  /* failed because the file ends */
+	size_t done;		   /* bytes that have arrived */
+	unsigned retries;	   /* since there was progress */
+	int failure;		   /* errno; 0: none */
+	bool short_file;	   /* failed because the file ends */
+	uint64_t start_ns, end_ns; /* end_ns: set where it is known before the read is handed out, else 0 */
 };
 
 struct implementation {
@@ -70,6 +72,9 @@ struct engine {
 	unsigned *ready;
 	int64_t *ready_result;
 	unsigned ready_head, ready_count;
+	struct histogram latencies;
+	uint64_t changed_ns;	      /* when in_flight last changed */
+	double busy_ns, in_flight_ns; /* time with reads in flight; the same times how many */
 };
 
 /* ---- pread ---- */
@@ -83,9 +88,10 @@ static size_t chunk(const struct slot *slot)
 static int pread_start(struct engine *engine, unsigned number, struct error *err)
 {
 	(void)err;
-	const struct slot *slot = &engine->slots[number];
+	struct slot *slot = &engine->slots[number];
 	ssize_t got = engine_calls.pread(engine->files[slot->read.file], (char *)slot->read.memory + slot->done,
 		chunk(slot), (off_t)(slot->read.offset + slot->done));
+	slot->end_ns = meter_now_ns();
 	unsigned tail = (engine->ready_head + engine->ready_count++) % engine->depth;
 	engine->ready[tail] = number;
 	engine->ready_result[tail] = got < 0 ? -errno : got;
@@ -305,6 +311,15 @@ unsigned engine_depth(const struct engine *engine)
 	return engine->depth;
 }
 
+/* in_flight is about to change. */
+static void count_time(struct engine *engine, uint64_t now_ns)
+{
+	double passed_ns = (double)(now_ns - engine->changed_ns);
+	engine->busy_ns += engine->in_flight > 0 ? passed_ns : 0;
+	engine->in_flight_ns += engine->in_flight * passed_ns;
+	engine->changed_ns = now_ns;
+}
+
 int engine_submit(struct engine *engine, const struct engine_read *read, struct error *err)
 {
 	if (read->file >= engine->file_count || read->bytes == 0 || read->slack > read->bytes ||
@@ -315,10 +330,13 @@ int engine_submit(struct engine *engine, const struct engine_read *read, struct 
 		return error_set(
 			err, ERROR_USAGE, "%u reads are in flight, and the engine takes no more", engine->depth);
 	unsigned number = engine->free_slots[engine->depth - engine->in_flight - 1];
-	engine->slots[number] = (struct slot){.read = *read};
+	uint64_t now_ns = meter_now_ns();
+	engine->slots[number] = (struct slot){.read = *read, .start_ns = now_ns};
 	int rc = engine->implementation->start(engine, number, err);
-	if (rc == 0)
+	if (rc == 0) {
+		count_time(engine, now_ns);
 		engine->in_flight++;
+	}
 	return rc;
 }
 
@@ -391,10 +409,23 @@ int engine_wait(struct engine *engine, uint64_t *tag, struct error *err)
 		*tag = slot->read.tag;
 		if (rc == 0)
 			rc = slot_report(engine, slot, err);
+		uint64_t now_ns = meter_now_ns();
+		histogram_add(&engine->latencies, (slot->end_ns ? slot->end_ns : now_ns) - slot->start_ns);
+		count_time(engine, now_ns);
 		engine->free_slots[engine->depth - engine->in_flight] = number;
 		engine->in_flight--;
 		return rc;
 	}
+}
+
+const struct histogram *engine_latencies(const struct engine *engine)
+{
+	return &engine->latencies;
+}
+
+double engine_mean_depth(const struct engine *engine)
+{
+	return engine->busy_ns > 0 ? engine->in_flight_ns / engine->busy_ns : 0;
 }
 
 int engine_parse(const char *text, enum engine_kind *kind, struct error *err)

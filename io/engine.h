@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "pipeline/error.h"
+#include "pipeline/histogram.h"
 
 enum engine_kind { ENGINE_AUTO, ENGINE_URING, ENGINE_PREAD };
 
@@ -58,6 +59,11 @@ int engine_wait(struct engine *engine, uint64_t *tag, struct error *err);
 
 unsigned engine_in_flight(const struct engine *engine);
 unsigned engine_depth(const struct engine *engine);
+
+/* Times from a read's submission to its completion being seen (pread: of the calls), in nanoseconds; and how many reads
+ * were in flight, as a mean over the time in which any was. Both since the engine was made. */
+const struct histogram *engine_latencies(const struct engine *engine);
+double engine_mean_depth(const struct engine *engine);
 
 /* "auto", "uring", "pread". */
 int engine_parse(const char *text, enum engine_kind *kind, struct error *err);

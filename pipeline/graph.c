@@ -157,9 +157,10 @@ static void end_worker(struct seat *seat, int rc)
 
 static void run_worker(struct seat *seat)
 {
-	uint64_t start_ns = meter_now_ns();
+	uint64_t start_ns = meter_now_ns(), start_cpu_ns = meter_cpu_ns();
 	int rc = seat->stage->run(seat->stage->ctx, &seat->worker);
 	atomic_store_explicit(&seat->worker.meter->wall_ns, meter_now_ns() - start_ns, memory_order_relaxed);
+	atomic_store_explicit(&seat->worker.meter->cpu_ns, meter_cpu_ns() - start_cpu_ns, memory_order_relaxed);
 	end_worker(seat, rc);
 }
 

@@ -4,11 +4,21 @@
 
 #include <time.h>
 
-uint64_t meter_now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+uint64_t meter_now_ns(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t meter_cpu_ns(void)
+{
+	return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void add(_Atomic uint64_t *counter, uint64_t amount)
@@ -27,5 +37,6 @@ uint64_t meter_phase(struct meter *meter, unsigned phase, uint64_t since_ns)
 {
 	uint64_t now_ns = meter_now_ns();
 	add(&meter->phase_ns[phase], now_ns - since_ns);
+	histogram_add(&meter->phase_times[phase], now_ns - since_ns);
 	return now_ns;
 }

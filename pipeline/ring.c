@@ -435,3 +435,11 @@ void ring_stats(const struct ring *ring, struct ring_stats *stats)
 	if (acquires > 0)
 		stats->mean_full = (double)full_seen * ring->slots / (double)acquires;
 }
+
+uint32_t ring_full(const struct ring *ring)
+{
+	uint32_t full = 0;
+	for (uint32_t i = 0; i < ring->slots; i++)
+		full += (atomic_load_explicit(&ring->slot[i].word, memory_order_relaxed) & HALF_LAP) != 0;
+	return full;
+}

@@ -101,6 +101,9 @@ const char *ring_name(const struct ring *ring);
 /* A snapshot; may be taken while threads run. */
 void ring_stats(const struct ring *ring, struct ring_stats *stats);
 
+/* Slots that are full now: published, and not yet released. May be called while threads run. */
+uint32_t ring_full(const struct ring *ring);
+
 /* Process-wide: whether waits may spin before they sleep. Set by the graph: false when threads outnumber processors. */
 void ring_set_spinning(bool spin);
 

@@ -196,7 +196,7 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	bool in_slot = lies_in_slot(sample, &bench->image);
 	if (!in_slot)
 		ring_release(stage->samples, seq);
-	meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns);
+	uint64_t decode_ns = meter_phase(worker->meter, DECODE_PHASE_DECODE, time_ns) - time_ns;
 	trace_end_numbered("stage", "decode", seq, traced_ns);
 
 	result = ring_claim(stage->batches, batch_seq, &memory);
@@ -210,7 +210,8 @@ static int process(struct decode_stage *stage, struct worker *worker, uint64_t s
 	batch.label[row] = shard_set_record(stage->set, number)->label;
 	if (in_slot)
 		ring_release(stage->samples, seq);
-	meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns);
+	uint64_t augment_ns = meter_phase(worker->meter, DECODE_PHASE_AUGMENT, time_ns) - time_ns;
+	slow_list_note(&bench->slow, number, decode_ns, augment_ns);
 	trace_end_numbered("stage", "augment", seq, traced_ns);
 
 	ring_publish(stage->batches, batch_seq, 0);

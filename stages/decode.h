@@ -17,6 +17,7 @@
 #include "stages/codec.h"
 #include "stages/items.h"
 #include "stages/record_cache.h"
+#include "stages/slow_list.h"
 #include "stages/span.h"
 
 enum decode_bad { DECODE_BAD_FAIL, DECODE_BAD_SKIP };
@@ -41,6 +42,7 @@ struct decode_bench {
 	uint8_t *pixels;	    /* [pixels_bytes] */
 	float *scratch;		    /* view_render_scratch_floats() of the largest image */
 	unsigned char *replacement; /* malloc'd: bytes of the record that last stood in for a bad one */
+	struct slow_list slow;
 };
 
 struct decode_stage {

@@ -145,6 +145,17 @@ static int create_decode(struct loader *loader, struct arena *arena, const struc
 	return 0;
 }
 
+struct augment loader_augment(const struct loader_config *config)
+{
+	return (struct augment){
+		.policies = config->policies,
+		.capacity = config->batch,
+		.seed = config->seed,
+		.mode = config->decode,
+		.kernels = pixel_kernels_for(config->isa),
+	};
+}
+
 struct loader *loader_create(struct arena *arena, const struct loader_config *config, struct error *err)
 {
 	uint64_t images = epoch_plan_length(config->plan);
@@ -158,13 +169,7 @@ struct loader *loader_create(struct arena *arena, const struct loader_config *co
 	if (!loader)
 		return NULL;
 	loader->config = *config;
-	loader->decode.augment = (struct augment){
-		.policies = config->policies,
-		.capacity = config->batch,
-		.seed = config->seed,
-		.mode = config->decode,
-		.kernels = pixel_kernels_for(config->isa),
-	};
+	loader->decode.augment = loader_augment(config);
 	loader->span.plan = config->plan;
 	loader->span.epoch_samples = config->whole_batches ? images / config->batch * config->batch : images;
 
@@ -244,6 +249,7 @@ int loader_join(struct loader *loader, struct graph *graph, struct error *err)
 		.workers = loader->config.unpackers,
 		.in = loader->blocks,
 		.out = loader->samples,
+		.phases = {"unpack", "copy"},
 		.placement = PLACEMENT_OTHER};
 	struct stage decode = {.name = "decode",
 		.run = decode_run,
@@ -298,4 +304,30 @@ const char *loader_engine_name(const struct loader *loader)
 uint64_t loader_bad_images(const struct loader *loader)
 {
 	return atomic_load_explicit(&loader->decode.bad_list.replaced, memory_order_relaxed);
+}
+
+const struct engine *loader_engine(const struct loader *loader)
+{
+	return loader->engine;
+}
+
+struct slow_list loader_slowest(const struct loader *loader)
+{
+	struct slow_list all = {0};
+	for (unsigned i = 0; i < loader->config.workers; i++) {
+		const struct slow_list *own = &loader->decode.benches[i].slow;
+		for (unsigned k = 0; k < own->count; k++)
+			slow_list_note(&all, own->worst[k].record, own->worst[k].decode_ns, own->worst[k].augment_ns);
+	}
+	return all;
+}
+
+const struct ring *loader_samples(const struct loader *loader)
+{
+	return loader->samples;
+}
+
+const struct ring *loader_blocks(const struct loader *loader)
+{
+	return loader->blocks;
 }

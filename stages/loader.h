@@ -35,6 +35,9 @@ struct loader_config {
 	enum cpu_isa isa; /* of decoders and pixel kernels */
 };
 
+/* How such a loader makes views. */
+struct augment loader_augment(const struct loader_config *config);
+
 struct loader;
 
 /* Draws everything from the arena. ERROR_MISMATCH when the batch is larger than the data. */
@@ -58,6 +61,8 @@ void loader_once(struct loader *loader);
 int loader_join(struct loader *loader, struct graph *graph, struct error *err);
 
 struct ring *loader_batches(const struct loader *loader);
+const struct ring *loader_samples(const struct loader *loader); /* to look at */
+const struct ring *loader_blocks(const struct loader *loader);
 uint64_t loader_batches_per_epoch(const struct loader *loader); /* rounded up unless whole_batches */
 uint64_t loader_images_per_epoch(const struct loader *loader);
 /* Numbers of the first and behind the last batch of the span. */
@@ -68,6 +73,9 @@ uint64_t loader_end_batch(const struct loader *loader);
 struct batch loader_batch(const struct loader *loader, uint64_t seq, void *memory);
 
 const char *loader_engine_name(const struct loader *loader);
+const struct engine *loader_engine(const struct loader *loader); /* for its measures */
+/* The slowest records so far, of all decode threads; not while a graph runs. */
+struct slow_list loader_slowest(const struct loader *loader);
 uint64_t loader_bad_images(const struct loader *loader); /* images replaced so far */
 
 #endif

@@ -124,6 +124,8 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 
 static int show(struct report_state *state, const struct report_item *item, struct error *err)
 {
+	if (state->stage->observe)
+		state->stage->observe(state->stage->observe_ctx, item);
 	if (item->kind == REPORT_EPOCH)
 		return write_epoch(state, item, err);
 	uint64_t now_ns = meter_now_ns();

@@ -33,6 +33,9 @@ struct report_stage {
 	const char *metrics_path; /* for messages */
 	const char *timings_path;
 	bool quiet; /* no lines on stderr */
+	/* Sees every report, on this stage's thread; NULL: nobody. */
+	void (*observe)(void *ctx, const struct report_item *item);
+	void *observe_ctx;
 };
 
 int report_run(void *ctx, struct worker *worker);

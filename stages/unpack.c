@@ -59,7 +59,7 @@ static int take_block(struct unpack_stage *stage, struct worker *worker, struct 
 	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	result = unpack_read(stage, worker, bench, memory, own, block);
 	ring_release(stage->blocks, seq);
-	meter_phase(worker->meter, 0, start_ns);
+	meter_phase(worker->meter, UNPACK_PHASE_UNPACK, start_ns);
 	trace_end_numbered("stage", "unpack", seq, traced_ns);
 	return result;
 }
@@ -96,7 +96,7 @@ static void give_sample(struct unpack_stage *stage, struct worker *worker, const
 		sample->data_at = sample->data;
 	}
 	meter_add(worker->meter, 1, 0);
-	meter_phase(worker->meter, 0, start_ns);
+	meter_phase(worker->meter, UNPACK_PHASE_COPY, start_ns);
 	trace_end_numbered("stage", "copy", seq, traced_ns);
 	ring_publish(stage->samples, seq, block->status);
 }

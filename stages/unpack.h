@@ -11,6 +11,9 @@
 #include "stages/record_cache.h"
 #include "stages/span.h"
 
+/* Phases of the stage's meters: one a block, one a record. */
+enum { UNPACK_PHASE_UNPACK, UNPACK_PHASE_COPY };
+
 /* A block of the group that a worker is at. */
 struct unpack_block {
 	uint64_t key;		   /* shard << 32 | block */

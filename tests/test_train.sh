@@ -168,7 +168,7 @@ embedded() {
 profiled() {
 	"$ringclr" profile "$dir/train.ring" --size 16 --batch 32 --seconds 0.5 --json >"$dir/result" 2>/dev/null || return 1
 	cat "$dir/result"
-	grep -q '^{"images_per_s":[0-9.]*,.*"bottleneck":"\(read\|unpack\|decode\|augment\)".*}$' "$dir/result"
+	grep -q '^{"images_per_s":[0-9.]*,.*"bottleneck":"\(read\|unpack\|copy\|decode\|augment\)".*}$' "$dir/result"
 }
 
 embed() {

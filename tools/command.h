@@ -9,7 +9,8 @@
 
 #define RINGCLR_VERSION "0.1.0"
 
-enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+/* TOO_SLOW: profile --target is not reached. */
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3, EXIT_INTERRUPTED = 130 };
 
 /* X(name, summary): declares command_<name>(), and is the table of main.c. Each lives in tools/<name>.c. argv[0] is the
  * subcommand's name; the result is the exit code. */

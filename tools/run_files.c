@@ -136,7 +136,7 @@ static void processor_name(char *name, size_t capacity)
 		fclose(file);
 }
 
-static cJSON *describe_machine(const char *isa)
+cJSON *run_files_machine(const char *isa)
 {
 	cJSON *machine = cJSON_CreateObject();
 	struct utsname system;
@@ -146,7 +146,8 @@ static cJSON *describe_machine(const char *isa)
 	cJSON_AddNumberToObject(machine, "processors", cpu_allowed());
 	cJSON_AddNumberToObject(
 		machine, "memory_bytes", (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
-	cJSON_AddStringToObject(machine, "kernels", isa);
+	if (isa)
+		cJSON_AddStringToObject(machine, "kernels", isa);
 	if (uname(&system) == 0)
 		cJSON_AddStringToObject(machine, "system", system.release);
 	return machine;
@@ -163,7 +164,7 @@ cJSON *run_files_make_record(
 	cJSON_AddItemToObject(record, "data", describe_set(data));
 	if (test)
 		cJSON_AddItemToObject(record, "test", describe_set(test));
-	cJSON_AddItemToObject(record, "machine", describe_machine(isa));
+	cJSON_AddItemToObject(record, "machine", run_files_machine(isa));
 	cJSON_AddItemToObject(record, "versions", versions);
 	return record;
 }

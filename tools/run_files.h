@@ -34,6 +34,8 @@ void run_files_close_logs(struct run_files *files);
  * memory. */
 cJSON *run_files_make_record(
 	cJSON *options, const struct shard_set *data, const struct shard_set *test, const char *isa);
+/* {"processor", "processors", "memory_bytes", "kernels", "system"}; the caller owns it. isa NULL: without "kernels". */
+cJSON *run_files_machine(const char *isa);
 int run_files_write_record(const struct run_files *files, const cJSON *record, struct error *err);
 /* NULL with *err set when run.json is missing or not ours. */
 cJSON *run_files_read_record(const struct run_files *files, struct error *err);

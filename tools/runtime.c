@@ -39,8 +39,9 @@ struct loader_config runtime_loader_config(const struct runtime *runtime)
 {
 	return (struct loader_config){
 		.workers = runtime->loader_threads,
-		.unpackers = 1,
+		.unpackers = (unsigned)runtime->options.unpackers,
 		.depth = (unsigned)runtime->options.depth,
+		.batches = (unsigned)runtime->options.batch_slots,
 		.engine = (enum engine_kind)runtime->options.io,
 		.check_hash = runtime->options.check_hashes,
 		.bad = (enum decode_bad)runtime->options.bad,
@@ -98,14 +99,17 @@ enum epoch_order runtime_choose_order(
 	return EPOCH_WINDOW;
 }
 
+uint64_t runtime_cache_budget(uint64_t limit_bytes, uint64_t drawn_bytes)
+{
+	if (limit_bytes > 0)
+		return limit_bytes > drawn_bytes ? limit_bytes - drawn_bytes : 0;
+	uint64_t available = runtime_memory().available_bytes;
+	return available > drawn_bytes ? (available - drawn_bytes) / 2 : 0;
+}
+
 int runtime_add_cache(struct runtime *runtime, struct loader *loader, uint64_t limit_bytes, struct error *err)
 {
-	size_t drawn = arena_used_bytes(runtime->arena);
-	uint64_t available = runtime_memory().available_bytes, budget = 0;
-	if (limit_bytes > 0)
-		budget = limit_bytes > drawn ? limit_bytes - drawn : 0;
-	else if (available > drawn)
-		budget = (available - drawn) / 2;
+	uint64_t budget = runtime_cache_budget(limit_bytes, arena_used_bytes(runtime->arena));
 	return loader_add_cache(loader, runtime->arena, (enum cache_kind)runtime->options.cache, budget, err);
 }
 

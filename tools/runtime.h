@@ -12,14 +12,21 @@
 #include "tools/options.h"
 
 struct runtime_options {
-	uint64_t threads, loader_threads, depth, mem;
+	uint64_t threads, loader_threads, unpackers, depth, batch_slots, mem;
 	unsigned io;	 /* enum engine_kind */
 	unsigned bad;	 /* enum decode_bad */
 	unsigned cache;	 /* enum cache_kind */
 	unsigned decode; /* enum decode_mode */
 	const char *pin, *isa;
-	bool direct, check_hashes;
+	bool direct, check_hashes, autotune;
 };
+
+/* For the commands that can: see autotune.h. */
+#define AUTOTUNE_OPTION(S, m)                                                                                          \
+	OPTION_FLAG(S, m.autotune, "autotune", "no",                                                                   \
+		"choose --loader-threads, --unpack-threads, --depth and --batch-slots from a second's measured "       \
+		"loading, and say why",                                                                                \
+		.incidental = true)
 
 /* Entries for an option table whose struct S has a `struct runtime_options` member m. None of them changes a result,
  * except isa (the last bits), decode (of large JPEGs), bad, and mem where the order of images is left to be chosen
@@ -30,11 +37,15 @@ struct runtime_options {
 			.incidental = true),                                                                           \
 		OPTION_U64(S, m.loader_threads, "loader-threads", "N", "0", 0, 200,                                    \
 			"threads that decode and augment; 0: one per two processors", .incidental = true),             \
+		OPTION_U64(S, m.unpackers, "unpack-threads", "N", "1", 1, 32,                                          \
+			"threads that check and decompress blocks", .incidental = true),                               \
 		OPTION_CHOICE(S, m.io, "io", "auto|uring|pread", "auto",                                               \
 			"how to read: io_uring, pread, or io_uring where the kernel allows it", .incidental = true),   \
 		OPTION_FLAG(                                                                                           \
 			S, m.direct, "direct", "no", "read with O_DIRECT, past the page cache", .incidental = true),   \
 		OPTION_U64(S, m.depth, "depth", "N", "32", 1, 4096, "reads in flight", .incidental = true),            \
+		OPTION_U64(S, m.batch_slots, "batch-slots", "N", "3", 2, 64, "batches made ahead of training",         \
+			.incidental = true),                                                                           \
 		OPTION_CHOICE(S, m.cache, "cache", "auto|none|packed|decoded", "auto",                                 \
 			"what stays in memory once it was read: images as stored but decompressed (packed), and "      \
 			"their pixels "                                                                                \
@@ -85,6 +96,9 @@ struct runtime_memory runtime_memory(void);
  * command gives the same order. *reason is a phrase for the user. */
 enum epoch_order runtime_choose_order(
 	const struct runtime_options *options, const struct shard_set *set, const char **reason);
+
+/* What the cache may take: what --mem (limit_bytes; 0: none) leaves over the bytes drawn, or half of what is free. */
+uint64_t runtime_cache_budget(uint64_t limit_bytes, uint64_t drawn_bytes);
 
 /* Gives the loader the cache of --cache, with what limit_bytes (--mem; 0: none) leaves over. The last thing to draw. */
 int runtime_add_cache(struct runtime *runtime, struct loader *loader, uint64_t limit_bytes, struct error *err);

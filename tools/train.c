@@ -10,6 +10,7 @@
 #include "tools/train_job.h"
 #include "tools/trace_file.h"
 #include "tools/train_plan.h"
+#include "tools/train_report.h"
 
 static const struct option_spec spec[] = {
 	OPTION_GROUP("Run"),
@@ -26,6 +27,9 @@ static const struct option_spec spec[] = {
 		.incidental = true),
 	OPTION_STRING(struct train_options, trace, "trace", "FILE.json", NULL,
 		"write what every thread did when, for Perfetto (ui.perfetto.dev) or chrome://tracing",
+		.incidental = true),
+	OPTION_STRING(struct train_options, report, "report", "FILE.html", NULL,
+		"write a report with charts (loss, images/s, where the time went): one file that needs no other",
 		.incidental = true),
 	OPTION_FLAG(struct train_options, quiet, "quiet", "no", "no progress lines", .incidental = true),
 	OPTION_FLAG(
@@ -77,6 +81,7 @@ static const struct option_spec spec[] = {
 		"evaluate so often; 0: at the end only"),
 	OPTION_U64(struct train_options, knn_k, "knn-k", "K", "200", 1, 100000, "neighbours that vote"),
 	RUNTIME_OPTIONS(struct train_options, runtime),
+	AUTOTUNE_OPTION(struct train_options, runtime),
 };
 
 static const struct option_table table = {
@@ -135,7 +140,11 @@ static int run_job(struct train_job *job, struct error *err)
 		train_plan_summary(job);
 	if (job->trace)
 		trace_start(job->trace);
-	code = trainer_run(job->trainer, job->runtime.placement, err);
+	code = train_watch_start(job->watch, err);
+	if (code == 0)
+		code = trainer_run(job->trainer, job->runtime.placement, err);
+	if (job->watch && train_watch_end(job, err) < 0)
+		code = err->code;
 	if (job->trace) {
 		int written = write_trace(job, err);
 		code = code < 0 ? code : written;

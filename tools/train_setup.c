@@ -5,9 +5,12 @@
  * after this.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "tools/command.h"
+#include "tools/autotune.h"
 #include "tools/train_job.h"
+#include "tools/train_report.h"
 
 /* The paper's ImageNet values where the user gave none and views are large. */
 static void apply_size_defaults(struct train_options *o, const struct options *parsed)
@@ -156,6 +159,18 @@ static int create_loader(struct train_job *job, struct error *err)
 	config.whole_batches = true;
 	config.seed = o->seed;
 	config.policies = job->policies;
+	if (o->runtime.autotune && !o->dry_run) {
+		char text[512];
+		if (autotune(&job->runtime, &config, text, sizeof text, err) < 0)
+			return err->code;
+		if (!o->quiet)
+			fprintf(stderr, "%s\n", text);
+		struct loader_config tuned = runtime_loader_config(&job->runtime);
+		config.workers = tuned.workers;
+		config.unpackers = tuned.unpackers;
+		config.depth = tuned.depth;
+		config.batches = tuned.batches;
+	}
 	job->loader = loader_create(job->runtime.arena, &config, err);
 	if (!job->loader)
 		return err->code;
@@ -277,7 +292,8 @@ static int create_trace(struct train_job *job, struct error *err)
 	if (!job->options.trace)
 		return 0;
 	/* An evaluation's loader comes beside training's, which waits. */
-	unsigned loaders = job->test ? 2 : 1, loader = job->runtime.loader_threads + 2 /* read, unpack */;
+	unsigned loaders = job->test ? 2 : 1,
+		 loader = job->runtime.loader_threads + 1 + (unsigned)job->runtime.options.unpackers;
 	/* forward_backward, optimize, report. The team's first thread is forward_backward's. */
 	unsigned threads = loaders * loader + team_threads(job->runtime.team) - 1 + 3;
 	job->trace = trace_create(job->runtime.arena, threads, TRACE_SLICES, err);
@@ -320,6 +336,8 @@ int train_set_up(struct train_job *job, struct error *err)
 		code = prepare_trainer(job, err);
 	if (code == 0)
 		code = create_trace(job, err);
+	if (code == 0 && job->options.report && !dry_run)
+		code = train_watch_create(job, err);
 	if (code == 0)
 		code = runtime_add_cache(&job->runtime, job->loader, job->options.runtime.mem, err);
 	if (code < 0)
