@@ -301,6 +301,13 @@ autotuned() {
 	grep -q "^autotune: an image costs " "$dir/tuned.txt" && grep -q "^  --depth " "$dir/tuned.txt" && grep -q "^  --batch-slots " "$dir/tuned.txt"
 }
 
+# What --autotune takes fits under --mem, with all that is drawn beside it.
+under_limit() {
+	"$ringclr" profile "$dir/train.ring" --size 64 --batch 128 --seconds 0.2 --autotune --mem 40M >"$dir/limited.txt" || return 1
+	cat "$dir/limited.txt"
+	grep -q "^  cut to what --mem leaves" "$dir/limited.txt" && grep -q "^  --batch-slots 2: " "$dir/limited.txt"
+}
+
 # The browser's errors and those of a page's scripts and styles go to its log.
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 browse() {
@@ -340,6 +347,7 @@ ok "keys are escaped in the report" report_of_strange
 ok "--target that is not reached: exit code 3" too_slow
 ok "a report that cannot be written is named" unwritable
 ok "--autotune says what it chose" autotuned
+ok "--autotune keeps to --mem" under_limit
 ok "--autotune, threads and slots change no weight" same_weights
 ok "train --report is one file, well-formed" look train
 ok "--check-predictions measures every change" profile --check-predictions --seconds 0.1 --json --report "$dir/checked.html"

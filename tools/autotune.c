@@ -114,7 +114,9 @@ static struct autotune_input describe(
 	const struct measure_row *copy = measure_find(&run->measures, "copy");
 	struct slow_list slow = loader_slowest(run->loader);
 	struct augment augment = loader_augment(config);
-	size_t used = arena_used_bytes(runtime->arena), mem = runtime->options.mem;
+	/* What is drawn after the loader's buffers (graphs and their meters, tables) has room too. */
+	size_t mem = runtime->options.mem,
+	       used = arena_used_bytes(runtime->arena) + 2 * sizeof(struct graph) + mem / 32;
 	return (struct autotune_input){
 		.model = profile_run_model(run),
 		.reads_per_image = (double)unpack->items / (double)(copy->items ? copy->items : 1),

@@ -284,7 +284,7 @@ void chart_bars(FILE *out, const struct chart_bar *bars, size_t count, double ba
 		char text[128], number[24], measured[24];
 		put_label(out, LONG_NAME - 8, y + 13, "end", "name", bars[i].name);
 		snprintf(text, sizeof text, "%s: %s images/s", bars[i].name, chart_number(bars[i].value, number));
-		bool helps = bars[i].value >= base;
+		bool helps = bars[i].value >= base || bars[i].measured > 0; /* beside what was measured: one colour */
 		put_rectangle(out, LONG_NAME, y, width, bars[i].measured > 0 ? (ROW - 7) / 2.0 : ROW - 7,
 			helps ? "c2" : "up", text);
 		if (bars[i].measured > 0) {
