@@ -6,11 +6,9 @@
  *
  * What limits decoding is that each lookup must wait for the length that the one before found. So one lookup by the
  * next JPEG_LOOK_BITS bits gives everything about a coefficient, if its code and value fit in them: how many bits to
- * take, how far to go, and the value; and of the next coefficient too, if that also fits. An entry for one coefficient
- * stores it twice. Ends of block are coefficients too, that go further than any block is long, to a place behind the
- * blocks: so the only branches of the loop are "did it fit" and "is the block done". A block that the first of two
- * coefficients fills gives the bits of the second back. Codes that do not fit take the slow path, without state of its
- * own.
+ * take, how far to go, and the value. Ends of block are coefficients too, that go further than any block is long, to a
+ * place behind the blocks: so the only branches of the loop are "did it fit" and "is the block done". (Two coefficients
+ * from one lookup were slower: in photographs two seldom fit, and every entry has more to take apart.)
  *
  * A run of zeros may lead past the 63rd coefficient in a broken file. libjpeg then writes the 63rd, so do we.
  *
@@ -23,9 +21,7 @@
 
 #include "stages/jpeg_kernels.h" /* the layout of coefficients */
 
-/* An entry: bits 0..5 bits to take, bit 7 set: look further, bits 8..15 how far to go, bits 16..31 the value; bits
- * 32..37 bits to take for the first coefficient alone, bits 40..47 how far to go from it to the second, bits 48..63
- * that one's value. Of one coefficient, half an entry is made first. */
+/* An entry: bits 0..5 bits to take, bit 7 set: look further, bits 8..15 how far to go, bits 16..31 the value. */
 enum { SLOW = 0x80, END_OF_BLOCK = 128 };
 
 const uint8_t jpeg_place_of[64] = {0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41,
@@ -47,7 +43,6 @@ static inline int32_t extend(uint64_t bits, unsigned size)
 	return raw - ((int64_t)bits < 0 ? 0 : (1 << size) - 1);
 }
 
-/* Half an entry. */
 static inline uint32_t make_entry(unsigned symbol, unsigned bits, int32_t value)
 {
 	const unsigned size = symbol & 15, run = symbol >> 4;
@@ -65,7 +60,7 @@ static inline uint32_t make_dc_entry(unsigned symbol, unsigned length)
 static void fill(struct jpeg_huffman *table, unsigned code, unsigned length, unsigned symbol)
 {
 	const unsigned size = symbol & 15, spare = JPEG_LOOK_BITS - length;
-	uint64_t *entry = table->entry + (code << spare);
+	uint32_t *entry = table->entry + (code << spare);
 	for (unsigned i = 0; i < 1U << spare; i++) {
 		if (!table->ac)
 			entry[i] = make_dc_entry(symbol, length);
@@ -74,31 +69,6 @@ static void fill(struct jpeg_huffman *table, unsigned code, unsigned length, uns
 		else
 			entry[i] = make_entry(
 				symbol, length + size, size == 0 ? 0 : extend((uint64_t)i << (63 - spare) << 1, size));
-	}
-}
-
-/* The whole entry of one coefficient. */
-static inline uint64_t alone(uint32_t entry)
-{
-	return entry | (uint64_t)(entry & 63) << 32 | (uint64_t)(entry >> 16) << 48;
-}
-
-/* Makes whole entries of halves, with a second coefficient where it fits. */
-static void pair_up(struct jpeg_huffman *table)
-{
-	uint32_t half[JPEG_LOOK_ENTRIES];
-	for (unsigned i = 0; i < JPEG_LOOK_ENTRIES; i++)
-		half[i] = (uint32_t)table->entry[i];
-	for (unsigned i = 0; i < JPEG_LOOK_ENTRIES; i++) {
-		const uint32_t first = half[i];
-		if (first & SLOW)
-			continue;
-		const unsigned taken = first & 63;
-		const uint32_t second = half[(i << taken) & (JPEG_LOOK_ENTRIES - 1)];
-		const unsigned both = taken + (second & 63);
-		table->entry[i] = alone(first);
-		if ((first >> 8 & 255) != END_OF_BLOCK && !(second & SLOW) && both <= JPEG_LOOK_BITS)
-			table->entry[i] = (first & ~63U) | both | (uint64_t)taken << 32 | (uint64_t)(second >> 8) << 40;
 	}
 }
 
@@ -123,8 +93,6 @@ bool jpeg_huffman_make(struct jpeg_huffman *table, bool ac, const uint8_t *defin
 		code <<= 1;
 	}
 	table->limit[17] = UINT32_MAX;
-	if (ac)
-		pair_up(table);
 	memcpy(table->definition, definition, 16 + symbols);
 	table->definition_bytes = 16 + symbols;
 	return true;
@@ -143,7 +111,7 @@ static bool find_code(const struct jpeg_huffman *table, uint64_t bits, unsigned 
 	return true;
 }
 
-/* Half the entry of a coefficient that did not fit in a lookup, which gave `entry`; at least 31 of `bits` are valid.
+/* The entry of a coefficient that did not fit in a lookup, which gave `entry`; at least 31 of `bits` are valid.
  * Takes no bits when it is no code. */
 __attribute__((noinline)) static uint32_t slow_ac_entry(const struct jpeg_huffman *table, uint64_t bits, uint32_t entry)
 {
@@ -169,13 +137,13 @@ static inline void refill(struct jpeg_bits *bits)
 	bits->count |= 56;
 }
 
-static inline void take(struct jpeg_bits *bits, uint64_t entry)
+static inline void take(struct jpeg_bits *bits, uint32_t entry)
 {
-	bits->bits <<= entry & 63;
-	bits->count -= (unsigned)entry & 63;
+	bits->bits <<= entry & 63; /* as the processor does anyway; the next lookup waits for it */
+	bits->count -= (uint8_t)entry;
 }
 
-static inline uint64_t look(const struct jpeg_huffman *table, const struct jpeg_bits *bits)
+static inline uint32_t look(const struct jpeg_huffman *table, const struct jpeg_bits *bits)
 {
 	return table->entry[bits->bits >> (64 - JPEG_LOOK_BITS)];
 }
@@ -187,46 +155,39 @@ static inline __attribute__((always_inline)) bool take_block(struct jpeg_bits *b
 {
 	bool sound = true;
 	refill(bits);
-	uint64_t entry = look(block->dc, bits);
+	uint32_t entry = look(block->dc, bits);
 	if (__builtin_expect(entry & SLOW, 0)) {
 		entry = slow_dc_entry(block->dc, bits->bits);
 		sound &= (entry & 63) != 0;
 	}
-	const int32_t difference = extend(bits->bits << (entry >> 8 & 63), (unsigned)(entry >> 16) & 15);
+	const int32_t difference = extend(bits->bits << (entry >> 8 & 63), entry >> 16 & 15);
 	take(bits, entry);
 	*prediction = (int32_t)((uint32_t)*prediction + (uint32_t)difference);
 	if (keep)
 		to[0] = (int16_t)*prediction;
 	const struct jpeg_huffman *ac = block->ac;
-	unsigned first, k = 0;
+	unsigned k = 0;
 	for (;;) {
 #define LOOKUP(enough)                                                                                                 \
 	entry = look(ac, bits);                                                                                        \
 	if (__builtin_expect(entry & SLOW, 0)) {                                                                       \
 		if (!(enough))                                                                                         \
 			refill(bits);                                                                                  \
-		const uint32_t half = slow_ac_entry(ac, bits->bits, (uint32_t)entry);                                  \
-		sound &= (half & 63) != 0;                                                                             \
-		entry = alone(half);                                                                                   \
+		entry = slow_ac_entry(ac, bits->bits, entry);                                                          \
+		sound &= (entry & 63) != 0;                                                                            \
 	}                                                                                                              \
-	first = k + (unsigned)(entry >> 8 & 255);                                                                      \
-	k = first + (unsigned)(entry >> 40 & 255);                                                                     \
-	if (keep) {                                                                                                    \
-		to[zigzag[first]] = (int16_t)(entry >> 16);                                                            \
-		to[zigzag[k]] = (int16_t)(entry >> 48);                                                                \
-	}                                                                                                              \
+	k += entry >> 8 & 255;                                                                                         \
+	if (keep)                                                                                                      \
+		to[zigzag[k]] = (int16_t)(entry >> 16);                                                                \
+	take(bits, entry);                                                                                             \
 	if (k > 62)                                                                                                    \
-		break;                                                                                                 \
-	take(bits, entry)
+	break
 		refill(bits);
 		LOOKUP(true);
 		LOOKUP(false);
 		LOOKUP(false);
 #undef LOOKUP
 	}
-	take(bits, first > 62 ? entry >> 32 : entry);
-	if (keep)
-		to[zigzag[first]] = (int16_t)(entry >> 16);
 	return sound;
 }
 

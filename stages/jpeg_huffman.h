@@ -19,7 +19,7 @@ struct jpeg_huffman {
 	uint8_t definition[16 + 256]; /* counts of codes by length, then the symbols */
 	unsigned definition_bytes;    /* 0: this table has not been made */
 	bool ac;
-	uint64_t entry[JPEG_LOOK_ENTRIES];
+	uint32_t entry[JPEG_LOOK_ENTRIES];
 	uint32_t limit[18]; /* limit[n]: codes of n bits, followed by whatever, are smaller, in 16 bits; [17] is over
 			       all */
 	int32_t offset[17]; /* a code of n bits is symbol number code + offset[n] */

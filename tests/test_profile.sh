@@ -39,7 +39,7 @@ prepare() {
 	"$ringclr" synth "$dir/images" --train 130 --test 20 --size 16 || return 1
 	mkdir -p "$dir/images/train/disc" && cp "$(find "$dir/images/train" -name '*.png' | sort | head -n 1)" "$dir/images/train/disc/$strange" &&
 		"$ringclr" pack "$dir/images" --root train -o "$dir/train.ring" &&
-		profile --json --images 960 --seconds 20 --loader-threads 2 --trace "$dir/trace.json" --report "$dir/report.html" \
+		profile --cache none --json --images 960 --seconds 20 --loader-threads 2 --trace "$dir/trace.json" --report "$dir/report.html" \
 			--target 1 >"$dir/result.json"
 }
 
