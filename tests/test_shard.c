@@ -155,10 +155,10 @@ static void test_large_records_and_storing(void **state)
 	assert_int_equal(shard_max_record_bytes(shard), BYTES);
 	for (uint32_t i = 0; i < 4; i++)
 		assert_record(shard, i, &records[i]);
-	assert_true(shard_block(shard, 1)->stored);
+	assert_int_equal(shard_block(shard, 1)->compression, SHARD_STORED);
 	assert_int_equal(shard_block(shard, 1)->disk_bytes, shard_block(shard, 1)->raw_bytes + 64);
 	/* 3 MB of zeros would compress beyond 1:1024, but within the slack's reach: both are allowed to readers. */
-	assert_true(shard_block(shard, 3)->stored ||
+	assert_true(shard_block(shard, 3)->compression == SHARD_STORED ||
 		    shard_block(shard, 3)->raw_bytes <= 1024u * shard_block(shard, 3)->disk_bytes + (1u << 20));
 	shard_close(shard);
 	helper_assert_sound(place->path);

@@ -135,7 +135,7 @@ static int summarize(const struct shard *shard, struct summary *summary, struct 
 		const struct shard_block *block = shard_block(shard, i);
 		summary->raw_block_bytes += block->raw_bytes;
 		summary->disk_block_bytes += block->disk_bytes;
-		summary->blocks_stored += block->stored;
+		summary->blocks_stored += block->compression == SHARD_STORED;
 		values[i] = block->disk_bytes;
 	}
 	summary->block_disk_bytes = find_spread(values, blocks);

@@ -83,8 +83,9 @@ static void print_option(FILE *out, const struct option_spec *spec)
 	if (spec->letter != 0)
 		snprintf(letter, sizeof(letter), "-%c, ", spec->letter);
 	const char *metavar = spec->type == OPTION_TYPE_CHOICE ? spec->choices : spec->metavar;
-	int column = snprintf(left, sizeof(left), "  %s--%s%s%s%s", letter, on ? "[no-]" : "", spec->name,
-		is_flag ? "" : " ", is_flag ? "" : metavar);
+	const char *words = spec->type != OPTION_TYPE_CHOICE && spec->choices != NULL ? spec->choices : "";
+	int column = snprintf(left, sizeof(left), "  %s--%s%s%s%s%s%s", letter, on ? "[no-]" : "", spec->name,
+		is_flag ? "" : " ", words, *words != '\0' ? "|" : "", is_flag ? "" : metavar);
 	fputs(left, out);
 	if (column + 2 > HELP_COLUMN) {
 		fputc('\n', out);
