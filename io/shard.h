@@ -75,9 +75,10 @@ struct shard_tuner_config {
 struct shard_choice {
 	size_t block_bytes, dictionary_bytes; /* 0: no dictionary */
 	int zstd_level;
-	bool measured;		       /* what follows is set */
-	uint32_t sample_records;       /* that were held; half of them were measured */
-	uint64_t bytes, bytes_without; /* of the file as expected, and of the best without a dictionary */
+	bool measured;		 /* what follows is set */
+	uint32_t sample_records; /* that were held; half of them were measured */
+	double share,
+		share_without; /* the file's part of the images' bytes if all are like these; without dictionary */
 };
 
 /* A writer that holds the first records (8 MiB), measures what is best for them (shard_tune.c says how), and goes on

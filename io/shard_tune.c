@@ -9,7 +9,7 @@
  *	block       the smallest of 16, 32 and 64 KiB whose file is at most 3% larger than the smallest file: a record
  *	            alone costs the reading and decompression of its block
  *	dictionary  where it makes the file 3% smaller, its own bytes included, or allows smaller blocks in a file that
- *	            is no larger than without
+ *	            is at most 1% larger than without
  *	level       the lowest of 3, 6 and 9 whose file is at most 1% larger than the smallest: each step halves the
  *	            speed of packing, and decompression is as fast at all of them
  *
@@ -27,9 +27,9 @@ enum {
 	SAMPLE_RECORDS = 1 << 15,
 	SMALL_RECORD = 16 << 10, /* in larger ones the beginnings, which are alike, do not matter */
 	TRAINING_RECORDS = 64,	 /* fewer teach nothing */
-	DICTIONARY_SHARE = 1024, /* a dictionary is that part of the images, within these bounds: */
+	DICTIONARY_SHARE = 4096, /* a dictionary is that part of the images, within these bounds: */
 	DICTIONARY_LEAST = 4 << 10,
-	DICTIONARY_MOST = 110 << 10,
+	DICTIONARY_MOST = 32 << 10,
 	MEASURED_LEVEL = 6, /* for block and dictionary */
 };
 
@@ -265,6 +265,14 @@ static int train(struct shard_tuner *tuner, struct error *err)
 	return rc;
 }
 
+static uint64_t held_images(const struct shard_tuner *tuner)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < tuner->held_count; i++)
+		bytes += tuner->held[i].record.bytes;
+	return bytes;
+}
+
 static int choose(struct shard_tuner *tuner, struct candidate *best, struct error *err)
 {
 	struct candidate with = {0};
@@ -273,11 +281,12 @@ static int choose(struct shard_tuner *tuner, struct candidate *best, struct erro
 		rc = train(tuner, err);
 	if (rc == 0)
 		rc = choose_block(tuner, false, best, err);
-	tuner->choice.bytes_without = (uint64_t)best->bytes;
+	double images = (double)held_images(tuner) / (double)tuner->held_count * (double)tuner->config.records;
+	tuner->choice.share_without = best->bytes / images;
 	if (rc == 0 && tuner->dictionary_bytes > 0) {
 		rc = choose_block(tuner, true, &with, err);
 		if (rc == 0 && (tuner->config.dictionary != SHARD_DICTIONARY_AUTO || with.bytes <= best->bytes * 0.97 ||
-				       (with.bytes <= best->bytes && with.block_bytes < best->block_bytes)))
+				       (with.bytes <= best->bytes * 1.01 && with.block_bytes < best->block_bytes)))
 			*best = with;
 	}
 	if (rc == 0 && tuner->config.tune_level)
@@ -287,7 +296,7 @@ static int choose(struct shard_tuner *tuner, struct candidate *best, struct erro
 	tuner->choice.zstd_level = best->zstd_level;
 	tuner->choice.dictionary_bytes = best->dictionary ? tuner->dictionary_bytes : 0;
 	tuner->choice.sample_records = (uint32_t)tuner->held_count;
-	tuner->choice.bytes = (uint64_t)best->bytes;
+	tuner->choice.share = best->bytes / images;
 	return rc;
 }
 

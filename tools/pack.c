@@ -58,7 +58,8 @@ static const struct option_spec spec[] = {
 		.choices = "auto"),
 	OPTION_SIZE(struct pack_options, dictionary, "dictionary", "auto", SHARD_DICTIONARY_MIN, 1 << 20,
 		"what images have in common, for zstd to start from in each block; trained on the first images. auto: "
-		"where they are small, and it makes the file 3% smaller or allows smaller blocks in a file no larger",
+		"where they are small, and it makes the file 3% smaller or allows smaller blocks in a file at most 1% "
+		"larger",
 		.choices = "auto|none"),
 	OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 	OPTION_GROUP("Speed"),
@@ -238,14 +239,16 @@ static void print_choice(const struct shard_choice *choice)
 {
 	if (!choice->measured)
 		return;
-	fprintf(stderr, "chosen on %u images: blocks of %zu KiB, zstd level %d, ", choice->sample_records,
+	fprintf(stderr, "chosen on the first %u images: blocks of %zu KiB, zstd level %d, ", choice->sample_records,
 		choice->block_bytes >> 10, choice->zstd_level);
 	if (choice->dictionary_bytes > 0)
 		fprintf(stderr, "dictionary of %.1f KB", (double)choice->dictionary_bytes * 1e-3);
 	else
 		fprintf(stderr, "no dictionary");
-	fprintf(stderr, " (%.1f MB expected, %.1f MB at level 6 without dictionary)\n", (double)choice->bytes * 1e-6,
-		(double)choice->bytes_without * 1e-6);
+	fprintf(stderr, ": %.1f%% of their bytes", choice->share * 100);
+	if (choice->dictionary_bytes > 0)
+		fprintf(stderr, " (%.1f%% without dictionary)", choice->share_without * 100);
+	fputc('\n', stderr);
 }
 
 /* The last word, for people on stderr, or as JSON on stdout. Opening the new file also checks its index. */
