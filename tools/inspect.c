@@ -296,8 +296,12 @@ static void print_codecs(const struct summary *summary)
 	printf("codecs       ");
 	for (unsigned i = 0; i < SHARD_CODECS; i++) {
 		if (summary->codecs[i] > 0)
-			printf(" %s %" PRIu64 " (%.0f%% of the bytes)", shard_codec_name((enum shard_codec)i),
-				summary->codecs[i],
+			printf(" %s %" PRIu64, shard_codec_name((enum shard_codec)i), summary->codecs[i]);
+	}
+	printf("\nof the bytes ");
+	for (unsigned i = 0; i < SHARD_CODECS; i++) {
+		if (summary->codecs[i] > 0)
+			printf(" %s %.1f%%", shard_codec_name((enum shard_codec)i),
 				100.0 * (double)summary->codec_bytes[i] / (double)summary->image_bytes);
 	}
 	putchar('\n');

@@ -235,7 +235,7 @@ static int write_shard(const struct options *options, const struct pack_options 
 	return rc;
 }
 
-static void print_choice(const struct shard_choice *choice)
+static void print_choice(const struct shard_choice *choice, uint64_t written)
 {
 	if (!choice->measured)
 		return;
@@ -245,9 +245,12 @@ static void print_choice(const struct shard_choice *choice)
 		fprintf(stderr, "dictionary of %.1f KB", (double)choice->dictionary_bytes * 1e-3);
 	else
 		fprintf(stderr, "no dictionary");
-	fprintf(stderr, ": %.1f%% of their bytes", choice->share * 100);
-	if (choice->dictionary_bytes > 0)
-		fprintf(stderr, " (%.1f%% without dictionary)", choice->share_without * 100);
+	/* All images, or too few to go by: the line before says what became of them. */
+	if (written > choice->sample_records) {
+		fprintf(stderr, ": they take %.1f%% of their bytes", choice->share * 100);
+		if (choice->dictionary_bytes > 0)
+			fprintf(stderr, ", without dictionary %.1f%%", choice->share_without * 100);
+	}
 	fputc('\n', stderr);
 }
 
@@ -264,7 +267,7 @@ static int summarize(const struct pack_options *pack, const struct pack_plan *pl
 	fprintf(stderr, "%s: %" PRIu64 " images, %u classes, %.1f MB of images in %.1f MB, %.1f s (%.0f images/s)\n",
 		pack->output, result->written, plan->class_count, (double)result->image_bytes * 1e-6,
 		(double)file_bytes * 1e-6, result->seconds, rate);
-	print_choice(&result->choice);
+	print_choice(&result->choice, result->written);
 	if (plan->ignored > 0)
 		fprintf(stderr, "%" PRIu64 " other files were ignored\n", plan->ignored);
 	if (result->skipped > 0)
