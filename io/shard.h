@@ -4,8 +4,9 @@
  * disk.
  *
  * A shard is a header, blocks, an index and a footer. A block holds whole records, zstd-compressed together, or stored
- * as they are where compression gains nothing; it describes itself, so that a lost index can be rebuilt. A record is
- * one encoded image with a key, a label and its size in pixels.
+ * as they are where compression gains less than 3%; it describes itself, so that a lost index can be rebuilt. A record
+ * is one encoded image with a key, a label and its size in pixels. A shard of small records may have a dictionary: what
+ * they have in common, from which zstd starts in each block.
  */
 #ifndef RINGCLR_IO_SHARD_H
 #define RINGCLR_IO_SHARD_H
@@ -42,8 +43,12 @@ struct shard_writer_config {
 	const char *path;
 	const char *const *classes; /* names by label; may be NULL */
 	uint32_t class_count;
-	size_t block_bytes; /* a block is closed when its records reach this; 0: 64 KiB */
-	int zstd_level;	    /* 0: store everything */
+	size_t block_bytes;	/* a block is closed when its records reach this; 0: 64 KiB */
+	int zstd_level;		/* 0: store everything */
+	bool fill_pages;	/* close blocks early where that leaves less padding */
+	const void *dictionary; /* as ZDICT_trainFromBuffer() makes them, SHARD_MAX_DICTIONARY at most; copied; NULL:
+				   none */
+	size_t dictionary_bytes;
 	const char *origin; /* one line of provenance for the header, e.g. the command; may be NULL */
 };
 
@@ -56,6 +61,35 @@ int shard_writer_add(struct shard_writer *writer, const struct shard_record_in *
 int shard_writer_finish(struct shard_writer *writer, struct error *err);
 void shard_writer_abandon(struct shard_writer *writer); /* NULL is allowed */
 
+/* ---- writing, with what is best for the records ---- */
+
+enum { SHARD_DICTIONARY_NONE = 0, SHARD_DICTIONARY_AUTO = 1, SHARD_DICTIONARY_MIN = 256 };
+
+struct shard_tuner_config {
+	struct shard_writer_config writer; /* dictionary is not used; strings live until the tuner's end */
+	bool tune_block, tune_level;	   /* choose instead of the writer's; tune_block also fills pages */
+	size_t dictionary;		   /* SHARD_DICTIONARY_NONE, _AUTO, or the bytes of one */
+	uint64_t records;		   /* that will come, about */
+};
+
+struct shard_choice {
+	size_t block_bytes, dictionary_bytes; /* 0: no dictionary */
+	int zstd_level;
+	bool measured;		 /* what follows is set */
+	uint32_t sample_records; /* that were held; half of them were measured */
+	double share,
+		share_without; /* the file's part of the images' bytes if all are like these; without dictionary */
+};
+
+/* A writer that holds the first records (8 MiB), measures what is best for them (shard_tune.c says how), and goes on
+ * so. The same records give the same file. */
+struct shard_tuner;
+
+struct shard_tuner *shard_tuner_create(const struct shard_tuner_config *config, struct error *err);
+int shard_tuner_add(struct shard_tuner *tuner, const struct shard_record_in *record, struct error *err);
+int shard_tuner_finish(struct shard_tuner *tuner, struct shard_choice *choice, struct error *err);
+void shard_tuner_abandon(struct shard_tuner *tuner); /* NULL is allowed */
+
 /* ---- reading ---- */
 
 struct shard_block {	     /* one block, from the index */
@@ -63,7 +97,7 @@ struct shard_block {	     /* one block, from the index */
 	uint32_t disk_bytes; /* header + payload, without the padding behind it */
 	uint32_t raw_bytes;  /* payload once decompressed */
 	uint32_t first_record, record_count;
-	bool stored; /* payload is not compressed */
+	uint8_t compression; /* enum shard_compression */
 };
 
 struct shard_record { /* one record, from the index */
@@ -98,6 +132,9 @@ uint64_t shard_fingerprint(const struct shard *shard); /* hash of all that the i
 uint32_t shard_max_disk_bytes(const struct shard *shard); /* of one block, rounded up to SHARD_BLOCK_ALIGN */
 uint32_t shard_max_raw_bytes(const struct shard *shard);  /* of one block */
 uint32_t shard_max_record_bytes(const struct shard *shard);
+uint32_t shard_dictionary_bytes(const struct shard *shard); /* as it lies in the file; 0: none */
+size_t shard_dictionary_memory(const struct shard *shard);  /* of its form for decompressing, shared by all threads */
+unsigned shard_version_minor(const struct shard *shard);
 
 /* A decompressor: one per thread. */
 struct shard_unpacker;

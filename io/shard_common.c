@@ -39,9 +39,19 @@ const char *shard_record_fault(const char *key, size_t key_bytes, int64_t label,
 	return NULL;
 }
 
-const char *shard_sizes_fault(uint32_t compression, uint64_t disk_bytes, uint64_t raw_bytes)
+bool shard_ends_agree(const struct shard_header_disk *header, const struct shard_footer_disk *footer)
 {
-	if (compression != SHARD_STORED && compression != SHARD_ZSTD)
+	return footer->header_hash == header->hash && footer->class_bytes == header->class_bytes &&
+	       footer->class_hash == header->class_hash && footer->class_count == header->class_count &&
+	       footer->dictionary_bytes == header->dictionary_bytes &&
+	       footer->dictionary_hash == header->dictionary_hash;
+}
+
+const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t disk_bytes, uint64_t raw_bytes)
+{
+	if (compression == SHARD_ZSTD_DICTIONARY && !dictionary)
+		return "compressed with a dictionary, and there is none";
+	if (compression != SHARD_STORED && compression != SHARD_ZSTD && compression != SHARD_ZSTD_DICTIONARY)
 		return "unknown compression";
 	if (disk_bytes == 0 || raw_bytes == 0)
 		return "a size is zero";
@@ -52,8 +62,8 @@ const char *shard_sizes_fault(uint32_t compression, uint64_t disk_bytes, uint64_
 	return NULL;
 }
 
-const char *shard_expand(
-	void *dctx, uint32_t compression, const void *disk, size_t disk_bytes, void *raw, size_t raw_bytes)
+const char *shard_expand(ZSTD_DCtx *dctx, uint32_t compression, const ZSTD_DDict *dictionary, const void *disk,
+	size_t disk_bytes, void *raw, size_t raw_bytes)
 {
 	if (compression == SHARD_STORED) {
 		if (disk_bytes != raw_bytes)
@@ -61,7 +71,10 @@ const char *shard_expand(
 		memcpy(raw, disk, raw_bytes);
 		return NULL;
 	}
-	size_t got = ZSTD_decompressDCtx(dctx, raw, raw_bytes, disk, disk_bytes);
+	/* Takes no memory. A frame names its dictionary, and zstd refuses another. */
+	size_t got = compression == SHARD_ZSTD_DICTIONARY
+			     ? ZSTD_decompress_usingDDict(dctx, raw, raw_bytes, disk, disk_bytes, dictionary)
+			     : ZSTD_decompressDCtx(dctx, raw, raw_bytes, disk, disk_bytes);
 	if (ZSTD_isError(got))
 		return ZSTD_getErrorName(got);
 	return got == raw_bytes ? NULL : "decompressed to fewer bytes than stated";

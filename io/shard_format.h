@@ -4,6 +4,7 @@
  *
  *   0        header (4096 bytes)
  *   4096     class table, then zeros up to a multiple of 4096
+ *   ...      dictionary, zeros: only where the header's flags say so
  *   ...      block 0, zeros; block 1, zeros; ... each at a multiple of 4096
  *   ...      index, zeros
  *   end-128  footer; the file ends at a multiple of 4096
@@ -23,20 +24,23 @@
 
 enum {
 	SHARD_VERSION_MAJOR = 1,
-	SHARD_VERSION_MINOR = 0,
+	SHARD_VERSION_MINOR = 1,
 	SHARD_HEADER_BYTES = 4096,
 	SHARD_ORIGIN_CAPACITY = 4024,
 	SHARD_BLOCK_HEADER_BYTES = 64,
 	SHARD_FOOTER_BYTES = 128,
 	SHARD_MAX_RAW_BYTES = 1 << 30, /* of a block once decompressed */
 	SHARD_MAX_CLASS_NAME = 4095,
+	SHARD_MAX_DICTIONARY = 1 << 20,
 	/* Compressed bytes stand for at most this many times as many, plus the slack, so that a reader can bound its
 	 * memory by the file's size. A writer stores what would compress better. */
 	SHARD_MAX_RATIO = 1024,
 	SHARD_RATIO_SLACK = 1 << 20,
 };
 
-enum shard_compression { SHARD_STORED = 0, SHARD_ZSTD = 1 };
+enum shard_compression { SHARD_STORED = 0, SHARD_ZSTD = 1, SHARD_ZSTD_DICTIONARY = 2 };
+
+enum { SHARD_NEEDS_DICTIONARY = 1 << 0 }; /* of required_flags: the file has a dictionary */
 
 struct shard_header_disk {
 	uint8_t magic[8];
@@ -49,7 +53,8 @@ struct shard_header_disk {
 	uint64_t class_bytes; /* of the class table, without its padding */
 	uint64_t class_hash;
 	uint32_t origin_bytes;
-	uint8_t reserved[12];
+	uint32_t dictionary_bytes; /* without its padding; these two are 0 without the flag */
+	uint64_t dictionary_hash;
 	char origin[SHARD_ORIGIN_CAPACITY];
 	uint64_t hash; /* XXH3-64 of the 4088 bytes before it */
 } __attribute__((packed));
@@ -62,7 +67,8 @@ struct shard_block_disk {
 	uint32_t record_count;
 	uint32_t first_record;
 	uint32_t compression;
-	uint8_t reserved[16];
+	uint64_t dictionary_hash; /* of the dictionary that decompresses it; 0 with another compression */
+	uint8_t reserved[8];
 	uint64_t payload_hash; /* XXH3-64 of the payload as it lies on disk */
 	uint64_t hash;	       /* XXH3-64 of the 56 bytes before it */
 } __attribute__((packed));
@@ -90,7 +96,7 @@ struct shard_index_block_disk {
 struct shard_footer_disk {
 	uint8_t magic[8];
 	uint64_t file_bytes;
-	uint64_t header_hash; /* the header's own, and three copies of its fields, in case the header is lost */
+	uint64_t header_hash; /* the header's own, and five copies of its fields, in case the header is lost */
 	uint64_t class_bytes;
 	uint64_t class_hash;
 	uint32_t class_count;
@@ -101,7 +107,9 @@ struct shard_footer_disk {
 	uint64_t index_disk_bytes;
 	uint64_t index_raw_bytes;
 	uint64_t index_hash; /* XXH3-64 of the index as it lies on disk */
-	uint8_t reserved[32];
+	uint64_t dictionary_hash;
+	uint32_t dictionary_bytes;
+	uint8_t reserved[20];
 	uint64_t hash; /* XXH3-64 of the 120 bytes before it */
 } __attribute__((packed));
 

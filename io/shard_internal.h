@@ -4,6 +4,7 @@
 #define RINGCLR_IO_SHARD_INTERNAL_H
 
 #include <stdbool.h>
+#include <zstd.h>
 
 #include "io/shard.h"
 #include "io/shard_format.h"
@@ -13,16 +14,31 @@ static inline uint64_t shard_align(uint64_t bytes)
 	return (bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
 }
 
+/* Where the dictionary lies, or would, and where block 0 does. */
+static inline uint64_t shard_dictionary_offset(const struct shard_footer_disk *footer)
+{
+	return SHARD_HEADER_BYTES + shard_align(footer->class_bytes);
+}
+
+static inline uint64_t shard_blocks_offset(const struct shard_footer_disk *footer)
+{
+	return shard_dictionary_offset(footer) + shard_align(footer->dictionary_bytes);
+}
+
+/* Whether the footer repeats what the header says. */
+bool shard_ends_agree(const struct shard_header_disk *header, const struct shard_footer_disk *footer);
+
 /* NULL if a record's description is allowed, else what is wrong with it. Used on writing and on reading. */
 const char *shard_record_fault(const char *key, size_t key_bytes, int64_t label, uint32_t class_count, uint64_t width,
 	uint64_t height, unsigned codec, uint64_t bytes);
 
-/* NULL if sizes and compression of a payload or index fit together, else what is wrong. */
-const char *shard_sizes_fault(uint32_t compression, uint64_t disk_bytes, uint64_t raw_bytes);
+/* NULL if sizes and compression of a payload or index fit together, else what is wrong. dictionary: there is one. */
+const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t disk_bytes, uint64_t raw_bytes);
 
-/* Decompresses (or copies) disk to exactly raw_bytes. NULL, or what is wrong. dctx is a ZSTD_DCtx. */
-const char *shard_expand(
-	void *dctx, uint32_t compression, const void *disk, size_t disk_bytes, void *raw, size_t raw_bytes);
+/* Decompresses (or copies) disk to exactly raw_bytes. NULL, or what is wrong. dictionary is needed for
+ * SHARD_ZSTD_DICTIONARY alone. */
+const char *shard_expand(ZSTD_DCtx *dctx, uint32_t compression, const ZSTD_DDict *dictionary, const void *disk,
+	size_t disk_bytes, void *raw, size_t raw_bytes);
 
 struct shard_key {
 	uint64_t hash; /* set by shard_duplicate_key */
@@ -36,6 +52,10 @@ const struct shard_key *shard_duplicate_key(struct shard_key *keys, size_t count
 /* pread until all of `bytes`; ERROR_IO, or ERROR_DAMAGED where the file ends before. */
 int shard_pread(int fd, const char *path, void *memory, size_t bytes, uint64_t offset, struct error *err);
 
+/* A writer that writes nothing; what it would have written is told at the end, in bytes. Frees, whatever the result. */
+struct shard_writer *shard_writer_create_dry(const struct shard_writer_config *config, struct error *err);
+int shard_writer_finish_dry(struct shard_writer *writer, uint64_t *bytes, struct error *err);
+
 /* ---- pieces of opening, each checked against the file's size; the verifier calls them one by one ---- */
 
 /* ERROR_FORMAT: no shard at all; ERROR_DAMAGED: short or changed; ERROR_VERSION: needs a newer program. */
@@ -48,6 +68,10 @@ int shard_load_footer(
 int shard_load_classes(
 	int fd, const char *path, const struct shard_footer_disk *footer, char ***classes, struct error *err);
 
+/* *dictionary is NULL where the footer names none. Only a dictionary as zstd trains them is taken, not mere content. */
+int shard_load_dictionary(
+	int fd, const char *path, const struct shard_footer_disk *footer, ZSTD_DDict **dictionary, struct error *err);
+
 struct shard_index {
 	struct shard_block *blocks;
 	uint64_t *block_hashes;
@@ -55,7 +79,8 @@ struct shard_index {
 	char *keys; /* NUL-terminated, one after the other */
 	uint32_t block_count, record_count;
 	uint32_t max_disk_bytes, max_raw_bytes, max_record_bytes;
-	uint64_t hash; /* of the decompressed bytes */
+	uint64_t dictionary_hash; /* 0: there is no dictionary */
+	uint64_t hash;		  /* of the decompressed bytes */
 };
 int shard_load_index(
 	int fd, const char *path, const struct shard_footer_disk *footer, struct shard_index *index, struct error *err);

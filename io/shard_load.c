@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a shard's header, class table, index and footer into memory, trusting no number.
+ * Reading a shard's header, class table, dictionary, index and footer into memory, trusting no number.
  *
  * A file may be damaged, cut off or made to do harm. So each part is checked in this order: where it should lie (inside
  * the file, and adjoining the part before), its hash, its fields against each other, and only then is memory taken from
@@ -20,11 +20,20 @@ static int flags_check(const char *path, const struct shard_header_disk *header,
 		return error_set(err, ERROR_VERSION,
 			"'%s' has shard format %u.%u, this program reads up to %d.x: use a newer ringclr", path,
 			header->version_major, header->version_minor, SHARD_VERSION_MAJOR);
-	if (header->required_flags != 0)
+	uint32_t unknown = header->required_flags & ~(uint32_t)SHARD_NEEDS_DICTIONARY;
+	if (unknown != 0)
 		return error_set(err, ERROR_VERSION,
 			"'%s' needs format feature number %d (required flags 0x%x), unknown here: use a newer ringclr",
-			path, __builtin_ctz(header->required_flags), header->required_flags);
+			path, __builtin_ctz(unknown), header->required_flags);
 	return 0;
+}
+
+/* A dictionary has bytes exactly where the flag says that there is one, and a hash. */
+static bool dictionary_fault(const struct shard_header_disk *header)
+{
+	bool there = (header->required_flags & SHARD_NEEDS_DICTIONARY) != 0;
+	return header->dictionary_bytes > SHARD_MAX_DICTIONARY || there != (header->dictionary_bytes > 0) ||
+	       there != (header->dictionary_hash != 0);
 }
 
 int shard_load_header(
@@ -48,19 +57,22 @@ int shard_load_header(
 	if (rc != 0)
 		return rc;
 	if (header->version_major == 0 || header->header_bytes != sizeof *header ||
-		header->origin_bytes > SHARD_ORIGIN_CAPACITY)
+		header->origin_bytes > SHARD_ORIGIN_CAPACITY || dictionary_fault(header))
 		return error_set(err, ERROR_FORMAT, "'%s': the header makes no sense", path);
 	return 0;
 }
 
-/* The parts adjoin: class table, blocks, index, footer. */
+/* The parts adjoin: class table, dictionary, blocks, index, footer. */
 static const char *geometry_fault(const struct shard_footer_disk *footer, uint64_t file_bytes)
 {
 	if (footer->class_count > SHARD_MAX_CLASSES || footer->class_bytes > file_bytes ||
 		footer->class_bytes < 3 * (uint64_t)footer->class_count ||
 		footer->class_bytes > (2 + SHARD_MAX_CLASS_NAME) * (uint64_t)footer->class_count)
 		return "class table";
-	uint64_t first = SHARD_HEADER_BYTES + shard_align(footer->class_bytes);
+	if (footer->dictionary_bytes > SHARD_MAX_DICTIONARY ||
+		(footer->dictionary_bytes > 0) != (footer->dictionary_hash != 0))
+		return "dictionary";
+	uint64_t first = shard_blocks_offset(footer);
 	if (footer->index_offset > file_bytes || footer->index_disk_bytes > file_bytes ||
 		footer->index_offset < first + SHARD_BLOCK_ALIGN || footer->index_offset % SHARD_BLOCK_ALIGN != 0 ||
 		footer->index_offset + shard_align(footer->index_disk_bytes + SHARD_FOOTER_BYTES) != file_bytes)
@@ -73,7 +85,7 @@ static const char *geometry_fault(const struct shard_footer_disk *footer, uint64
 	if (footer->index_raw_bytes < blocks + footer->record_count * (entry + 1) ||
 		footer->index_raw_bytes > blocks + footer->record_count * (entry + SHARD_MAX_KEY))
 		return "size of the index";
-	return shard_sizes_fault(footer->index_compression, footer->index_disk_bytes, footer->index_raw_bytes);
+	return shard_sizes_fault(footer->index_compression, false, footer->index_disk_bytes, footer->index_raw_bytes);
 }
 
 int shard_load_footer(
@@ -141,6 +153,26 @@ int shard_load_classes(
 	return 0;
 }
 
+int shard_load_dictionary(
+	int fd, const char *path, const struct shard_footer_disk *footer, ZSTD_DDict **dictionary, struct error *err)
+{
+	*dictionary = NULL;
+	size_t bytes = footer->dictionary_bytes;
+	if (bytes == 0)
+		return 0;
+	unsigned char *content = malloc(bytes);
+	int rc = content == NULL ? error_set(err, ERROR_MEMORY, "out of memory for the dictionary of '%s'", path)
+				 : shard_pread(fd, path, content, bytes, shard_dictionary_offset(footer), err);
+	if (rc == 0 && XXH3_64bits(content, bytes) != footer->dictionary_hash)
+		rc = error_set(err, ERROR_DAMAGED, "'%s': the dictionary is damaged (hash)", path);
+	/* Mere content would have no name that frames could state. */
+	if (rc == 0 && (ZSTD_getDictID_fromDict(content, bytes) == 0 ||
+			       (*dictionary = ZSTD_createDDict(content, bytes)) == NULL))
+		rc = error_set(err, ERROR_FORMAT, "'%s': the dictionary makes no sense", path);
+	free(content);
+	return rc;
+}
+
 void shard_index_free(struct shard_index *index)
 {
 	free(index->blocks);
@@ -164,7 +196,8 @@ static unsigned char *index_expand(int fd, const char *path, const struct shard_
 	if (rc == 0 && XXH3_64bits(disk, disk_bytes) != footer->index_hash)
 		rc = error_set(err, ERROR_DAMAGED, "'%s': the index is damaged (hash)", path);
 	if (rc == 0) {
-		const char *fault = shard_expand(dctx, footer->index_compression, disk, disk_bytes, raw, raw_bytes);
+		const char *fault =
+			shard_expand(dctx, footer->index_compression, NULL, disk, disk_bytes, raw, raw_bytes);
 		if (fault != NULL)
 			rc = error_set(err, ERROR_DAMAGED, "'%s': the index is damaged (%s)", path, fault);
 	}
@@ -179,15 +212,15 @@ static unsigned char *index_expand(int fd, const char *path, const struct shard_
 static int index_blocks_parse(const char *path, const struct shard_footer_disk *footer, const unsigned char *raw,
 	struct shard_index *index, struct error *err)
 {
-	uint64_t expected = SHARD_HEADER_BYTES + shard_align(footer->class_bytes), records = 0;
+	uint64_t expected = shard_blocks_offset(footer), records = 0;
 	for (uint32_t i = 0; i < footer->block_count; i++) {
 		struct shard_index_block_disk entry;
 		memcpy(&entry, raw + i * sizeof entry, sizeof entry);
 		if (entry.offset != expected || entry.disk_bytes <= SHARD_BLOCK_HEADER_BYTES ||
 			entry.disk_bytes > footer->index_offset - entry.offset)
 			return error_set(err, ERROR_FORMAT, "'%s': the index puts block %u at a wrong place", path, i);
-		const char *fault = shard_sizes_fault(
-			entry.compression, entry.disk_bytes - SHARD_BLOCK_HEADER_BYTES, entry.raw_bytes);
+		const char *fault = shard_sizes_fault(entry.compression, footer->dictionary_bytes > 0,
+			entry.disk_bytes - SHARD_BLOCK_HEADER_BYTES, entry.raw_bytes);
 		if (fault == NULL && (entry.raw_bytes > SHARD_MAX_RAW_BYTES || entry.record_count == 0 ||
 					     entry.record_count > footer->record_count - records))
 			fault = "size or count";
@@ -200,7 +233,7 @@ static int index_blocks_parse(const char *path, const struct shard_footer_disk *
 			.raw_bytes = entry.raw_bytes,
 			.first_record = (uint32_t)records,
 			.record_count = entry.record_count,
-			.stored = entry.compression == SHARD_STORED,
+			.compression = (uint8_t)entry.compression,
 		};
 		index->block_hashes[i] = entry.hash;
 		records += entry.record_count;
@@ -295,6 +328,7 @@ int shard_load_index(
 	index->hash = XXH3_64bits(raw, (size_t)footer->index_raw_bytes);
 	index->block_count = footer->block_count;
 	index->record_count = footer->record_count;
+	index->dictionary_hash = footer->dictionary_hash;
 	index->keys = (char *)raw;
 	index->blocks = calloc(footer->block_count, sizeof *index->blocks);
 	index->block_hashes = calloc(footer->block_count, sizeof *index->block_hashes);
@@ -339,9 +373,11 @@ int shard_check_block(const char *path, const struct shard_index *index, uint32_
 		else if (header.hash != index->block_hashes[block] || header.number != block ||
 			 header.disk_bytes != expected->disk_bytes || header.raw_bytes != expected->raw_bytes ||
 			 header.record_count != expected->record_count ||
-			 header.first_record != expected->first_record ||
-			 header.compression != (expected->stored ? SHARD_STORED : SHARD_ZSTD))
+			 header.first_record != expected->first_record || header.compression != expected->compression)
 			fault = "it is not the block that the index names";
+		else if (header.compression == SHARD_ZSTD_DICTIONARY &&
+			 header.dictionary_hash != index->dictionary_hash)
+			fault = "it needs another dictionary than the file's";
 		else if (check_hash && header.payload_hash != XXH3_64bits((const unsigned char *)disk + sizeof header,
 								      expected->disk_bytes - sizeof header))
 			fault = "hash of its payload";

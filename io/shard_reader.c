@@ -23,6 +23,9 @@ struct shard {
 	char **classes;
 	uint32_t class_count;
 	struct shard_index index;
+	ZSTD_DDict *dictionary; /* read-only from here on, so that all unpackers share it */
+	uint32_t dictionary_bytes;
+	uint16_t version_minor;
 	uint64_t fingerprint;
 };
 
@@ -63,15 +66,18 @@ static int shard_load(struct shard *shard, struct error *err)
 		rc = shard_load_footer(shard->fd, shard->path, shard->file_bytes, &footer, err);
 	if (rc != 0)
 		return rc;
-	if (footer.header_hash != header.hash || footer.class_bytes != header.class_bytes ||
-		footer.class_hash != header.class_hash || footer.class_count != header.class_count)
+	if (!shard_ends_agree(&header, &footer))
 		return error_set(err, ERROR_DAMAGED, "'%s': header and footer are not of one file", shard->path);
 	rc = shard_load_classes(shard->fd, shard->path, &footer, &shard->classes, err);
+	if (rc == 0)
+		rc = shard_load_dictionary(shard->fd, shard->path, &footer, &shard->dictionary, err);
 	if (rc == 0)
 		rc = shard_load_index(shard->fd, shard->path, &footer, &shard->index, err);
 	if (rc != 0)
 		return rc;
 	shard->class_count = footer.class_count;
+	shard->dictionary_bytes = footer.dictionary_bytes;
+	shard->version_minor = header.version_minor;
 	shard->origin = strndup(header.origin, header.origin_bytes);
 	if (shard->origin == NULL)
 		return error_set(err, ERROR_MEMORY, "out of memory for '%s'", shard->path);
@@ -112,6 +118,7 @@ void shard_close(struct shard *shard)
 	if (shard->fd >= 0)
 		close(shard->fd);
 	shard_index_free(&shard->index);
+	ZSTD_freeDDict(shard->dictionary);
 	free(shard->classes);
 	free(shard->origin);
 	free(shard->path);
@@ -188,6 +195,21 @@ uint32_t shard_max_record_bytes(const struct shard *shard)
 	return shard->index.max_record_bytes;
 }
 
+uint32_t shard_dictionary_bytes(const struct shard *shard)
+{
+	return shard->dictionary_bytes;
+}
+
+size_t shard_dictionary_memory(const struct shard *shard)
+{
+	return ZSTD_sizeof_DDict(shard->dictionary);
+}
+
+unsigned shard_version_minor(const struct shard *shard)
+{
+	return shard->version_minor;
+}
+
 struct shard_unpacker *shard_unpacker_create(struct error *err)
 {
 	struct shard_unpacker *unpacker = calloc(1, sizeof *unpacker);
@@ -216,7 +238,7 @@ int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, si
 	int rc = shard_check_block(shard->path, &shard->index, block, disk, disk_bytes, check_hash, err);
 	if (rc != 0)
 		return rc;
-	const char *fault = shard_expand(unpacker->dctx, expected->stored ? SHARD_STORED : SHARD_ZSTD,
+	const char *fault = shard_expand(unpacker->dctx, expected->compression, shard->dictionary,
 		(const unsigned char *)disk + SHARD_BLOCK_HEADER_BYTES, expected->disk_bytes - SHARD_BLOCK_HEADER_BYTES,
 		raw, expected->raw_bytes);
 	if (fault != NULL)

@@ -2,8 +2,9 @@
 /*
  * Checking every byte of a shard, one block in memory at a time, and going on behind each damage.
  *
- * The parts are checked one by one: header, footer, class table, index, blocks, and the zeros between them. Where
- * a part is lost the others still serve: the footer repeats what the header says of the class table; without an index
+ * The parts are checked one by one: header, footer, class table, dictionary, index, blocks, and the zeros between them.
+ * Where a part is lost the others still serve: the footer repeats what the header says of class table and dictionary;
+ * without the dictionary the blocks that need it are checked by their hashes alone; without an index
  * (or a footer that tells where it is) the blocks are found by their own headers, 4 KiB by 4 KiB, and checked by their
  * own hashes.
  */
@@ -28,9 +29,10 @@ struct verifier {
 	void *ctx;
 	int64_t damages;
 	bool header_sound, footer_sound, index_sound;
-	struct shard_footer_disk footer; /* when only the header is sound: its class fields are filled from there */
+	struct shard_footer_disk footer; /* when only the header is sound: what it repeats is filled from there */
 	struct shard_index index;
 	ZSTD_DCtx *dctx;
+	ZSTD_DDict *dictionary;
 	unsigned char *disk, *raw;
 	size_t disk_capacity, raw_capacity;
 };
@@ -132,12 +134,18 @@ static void payload_check(
 	struct verifier *v, uint32_t block, const struct shard_block_disk *header, uint32_t first_record)
 {
 	size_t payload_bytes = header->disk_bytes - sizeof *header;
+	if (header->compression == SHARD_ZSTD_DICTIONARY &&
+		(v->dictionary == NULL || header->dictionary_hash != v->footer.dictionary_hash)) {
+		damage(v, "'%s': block %u (%u records from record %u) cannot be read: its dictionary is lost", v->path,
+			block, header->record_count, first_record);
+		return;
+	}
 	if (!scratch(&v->raw, &v->raw_capacity, header->raw_bytes)) {
 		damage(v, "'%s': block %u cannot be checked: out of memory", v->path, block);
 		return;
 	}
-	const char *fault = shard_expand(
-		v->dctx, header->compression, v->disk + sizeof *header, payload_bytes, v->raw, header->raw_bytes);
+	const char *fault = shard_expand(v->dctx, header->compression, v->dictionary, v->disk + sizeof *header,
+		payload_bytes, v->raw, header->raw_bytes);
 	if (fault != NULL)
 		damage(v, "'%s': block %u (from record %u) is damaged: %s", v->path, block, first_record, fault);
 	else
@@ -184,7 +192,8 @@ static bool block_header_read(struct verifier *v, uint64_t offset, uint64_t end,
 	       header->hash == XXH3_64bits(header, offsetof(struct shard_block_disk, hash)) &&
 	       header->disk_bytes > sizeof *header && shard_align(header->disk_bytes) <= end - offset &&
 	       header->raw_bytes <= SHARD_MAX_RAW_BYTES &&
-	       shard_sizes_fault(header->compression, header->disk_bytes - sizeof *header, header->raw_bytes) == NULL;
+	       shard_sizes_fault(header->compression, true, header->disk_bytes - sizeof *header, header->raw_bytes) ==
+		       NULL;
 }
 
 static void block_check_by_itself(struct verifier *v, uint64_t offset, const struct shard_block_disk *header)
@@ -213,7 +222,7 @@ static void blocks_check_by_walking(struct verifier *v)
 	uint64_t at = SHARD_HEADER_BYTES;
 	uint64_t end = v->footer_sound ? v->footer.index_offset : v->file_bytes / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
 	if (v->footer_sound || v->header_sound)
-		at += shard_align(v->footer.class_bytes);
+		at = shard_blocks_offset(&v->footer);
 	uint64_t lost = 0; /* pages in a row that belong to no block */
 	uint32_t number = 0;
 	while (at + SHARD_BLOCK_ALIGN <= end) {
@@ -270,14 +279,14 @@ static int ends_check(struct verifier *v, struct error *err)
 		damage(v, "header: %s", header_error.message);
 	if (!v->footer_sound)
 		damage(v, "footer: %s", footer_error.message);
-	if (v->header_sound && v->footer_sound &&
-		(v->footer.header_hash != header.hash || v->footer.class_bytes != header.class_bytes ||
-			v->footer.class_hash != header.class_hash || v->footer.class_count != header.class_count))
+	if (v->header_sound && v->footer_sound && !shard_ends_agree(&header, &v->footer))
 		damage(v, "'%s': header and footer are not of one file", v->path);
 	if (v->header_sound && !v->footer_sound) {
 		v->footer.class_bytes = header.class_bytes;
 		v->footer.class_hash = header.class_hash;
 		v->footer.class_count = header.class_count;
+		v->footer.dictionary_bytes = header.dictionary_bytes;
+		v->footer.dictionary_hash = header.dictionary_hash;
 		/* The same bounds as geometry_fault() holds for a footer. */
 		if (header.class_count > SHARD_MAX_CLASSES || header.class_bytes > v->file_bytes ||
 			header.class_bytes > (2 + SHARD_MAX_CLASS_NAME) * (uint64_t)header.class_count) {
@@ -298,6 +307,11 @@ static void verify_parts(struct verifier *v)
 			damage(v, "class table: %s", err.message);
 		free(classes);
 		padding_check(v, end, shard_align(end), "the class table");
+		err = (struct error){0};
+		if (shard_load_dictionary(v->fd, v->path, &v->footer, &v->dictionary, &err) != 0)
+			damage(v, "dictionary: %s", err.message);
+		end = shard_dictionary_offset(&v->footer) + v->footer.dictionary_bytes;
+		padding_check(v, end, shard_align(end), "the dictionary");
 	}
 	if (v->footer_sound) {
 		err = (struct error){0};
@@ -336,6 +350,7 @@ int64_t shard_verify(const char *path, void (*report)(void *ctx, const char *lin
 	if (v.fd >= 0)
 		close(v.fd);
 	ZSTD_freeDCtx(v.dctx);
+	ZSTD_freeDDict(v.dictionary);
 	shard_index_free(&v.index);
 	free(v.disk);
 	free(v.raw);

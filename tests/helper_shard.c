@@ -98,6 +98,26 @@ int helper_shard_write(
 	return shard_writer_finish(writer, err);
 }
 
+int helper_shard_tune(const struct helper_records *records, const struct shard_writer_config *config, size_t dictionary,
+	struct error *err)
+{
+	struct shard_tuner_config own = {.writer = *config, .dictionary = dictionary, .records = records->count};
+	struct shard_choice choice;
+	own.writer.classes = (const char *const *)records->classes;
+	own.writer.class_count = records->class_count;
+	struct shard_tuner *tuner = shard_tuner_create(&own, err);
+	if (tuner == NULL)
+		return err->code;
+	for (uint32_t i = 0; i < records->count; i++) {
+		int rc = shard_tuner_add(tuner, &records->records[i], err);
+		if (rc != 0) {
+			shard_tuner_abandon(tuner);
+			return rc;
+		}
+	}
+	return shard_tuner_finish(tuner, &choice, err);
+}
+
 static void report_line(void *ctx, const char *line)
 {
 	struct helper_report *report = ctx;

@@ -22,6 +22,10 @@ void helper_records_free(struct helper_records *records);
 int helper_shard_write(
 	const struct helper_records *records, const struct shard_writer_config *config, struct error *err);
 
+/* The same with a dictionary of so many bytes, trained on them; its other settings are left as they are. */
+int helper_shard_tune(const struct helper_records *records, const struct shard_writer_config *config, size_t dictionary,
+	struct error *err);
+
 /* A shard with two classes, three blocks of two records each (the first compresses), and padding everywhere; about 30
  * KB. Level 0 stores the index too. Returns its bytes, malloc'd. */
 unsigned char *helper_shard_small(const char *path, int zstd_level, size_t *bytes);

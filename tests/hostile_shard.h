@@ -10,13 +10,15 @@
 #include "io/shard.h"
 #include "io/shard_format.h"
 
-static inline void blocks_sign(unsigned char *shard, size_t bytes)
+static inline void blocks_sign(unsigned char *shard, size_t bytes, uint64_t dictionary_hash)
 {
 	for (size_t at = 0; at + SHARD_BLOCK_ALIGN <= bytes; at += SHARD_BLOCK_ALIGN) {
 		struct shard_block_disk header;
 		memcpy(&header, shard + at, sizeof header);
 		if (memcmp(header.magic, SHARD_BLOCK_MAGIC, sizeof header.magic) != 0)
 			continue;
+		if (header.compression == SHARD_ZSTD_DICTIONARY)
+			header.dictionary_hash = dictionary_hash;
 		if (header.disk_bytes > sizeof header && header.disk_bytes <= bytes - at)
 			header.payload_hash =
 				XXH3_64bits(shard + at + sizeof header, header.disk_bytes - sizeof header);
@@ -32,12 +34,17 @@ static inline void shard_sign(unsigned char *shard, size_t bytes)
 	struct shard_footer_disk footer;
 	if (bytes < sizeof header + sizeof footer)
 		return;
-	blocks_sign(shard, bytes);
 	memcpy(&header, shard, sizeof header);
 	memcpy(&footer, shard + bytes - sizeof footer, sizeof footer);
 	if (header.class_bytes <= bytes - sizeof header)
 		header.class_hash = XXH3_64bits(shard + sizeof header, (size_t)header.class_bytes);
+	size_t dictionary_at = sizeof header + ((size_t)header.class_bytes + 4095) / 4096 * 4096;
+	if (header.dictionary_bytes > 0 && header.class_bytes <= bytes && dictionary_at <= bytes &&
+		header.dictionary_bytes <= bytes - dictionary_at)
+		header.dictionary_hash = XXH3_64bits(shard + dictionary_at, header.dictionary_bytes);
+	blocks_sign(shard, bytes, header.dictionary_hash);
 	header.hash = XXH3_64bits(&header, offsetof(struct shard_header_disk, hash));
+	footer.dictionary_hash = header.dictionary_hash;
 	footer.class_hash = header.class_hash;
 	footer.header_hash = header.hash;
 	if (footer.index_offset <= bytes && footer.index_disk_bytes <= bytes - footer.index_offset)

@@ -15,6 +15,11 @@ import sys
 ZSTD = ctypes.CDLL("libzstd.so.1")
 ZSTD.ZSTD_decompress.restype = ctypes.c_size_t
 ZSTD.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+ZSTD.ZSTD_createDCtx.restype = ctypes.c_void_p
+ZSTD.ZSTD_decompress_usingDict.restype = ctypes.c_size_t
+ZSTD.ZSTD_decompress_usingDict.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t,
+                                           ctypes.c_char_p, ctypes.c_size_t]
+CONTEXT = ZSTD.ZSTD_createDCtx()
 XXH = ctypes.CDLL("libxxhash.so.0")
 XXH.XXH3_64bits.restype = ctypes.c_uint64
 XXH.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
@@ -35,12 +40,15 @@ def check_hash(data, expected, what):
     need(XXH.XXH3_64bits(data, len(data)) == expected, f"the hash of {what} is wrong")
 
 
-def expand(data, compression, raw_bytes, what):
-    need(compression in (0, 1), f"the compression of {what} is unknown")
-    if compression == 1:
+def expand(data, compression, raw_bytes, what, dictionary=None):
+    need(compression in (0, 1) or (compression == 2 and dictionary), f"the compression of {what} is unknown")
+    if compression > 0:
         need(raw_bytes <= 1024 * len(data) + 1048576, f"the size of {what} is out of bounds")
         raw = ctypes.create_string_buffer(raw_bytes)
-        got = ZSTD.ZSTD_decompress(raw, raw_bytes, data, len(data))
+        if compression == 1:
+            got = ZSTD.ZSTD_decompress(raw, raw_bytes, data, len(data))
+        else:
+            got = ZSTD.ZSTD_decompress_usingDict(CONTEXT, raw, raw_bytes, data, len(data), dictionary, len(dictionary))
         data = raw.raw[:got] if got <= raw_bytes else b""
     need(len(data) == raw_bytes, f"{what} does not have the size it states")
     return data
@@ -68,13 +76,13 @@ class Shard:
 
     def read_header(self):
         header = self.file[:PAGE]
-        magic, major, _, required, _, size, _, count, class_bytes, class_hash, origin_bytes = struct.unpack_from(
-            "<8sHHIIIIIQQI", header
+        magic, major, _, required, _, size, _, count, class_bytes, class_hash, origin_bytes, dictionary_bytes, self.dictionary_hash = (
+            struct.unpack_from("<8sHHIIIIIQQIIQ", header)
         )
         need(magic == b"\x89RING\r\n\x1a", "no shard")
         (self.header_hash,) = struct.unpack_from("<Q", header, 4088)
         check_hash(header[:4088], self.header_hash, "header")
-        need(major == 1 and required == 0 and size == PAGE, "a version that this reader does not know")
+        need(major == 1 and required in (0, 1) and size == PAGE, "a version that this reader does not know")
         self.origin = header[64 : 64 + origin_bytes].decode()
         table = self.file[PAGE : PAGE + class_bytes]
         check_hash(table, class_hash, "class table")
@@ -84,7 +92,14 @@ class Shard:
             self.classes.append(table[at + 2 : at + 2 + length].decode())
             at += 2 + length
         need(at == class_bytes, "size of the class table")
+        self.dictionary = None
         self.first_block = PAGE + up(class_bytes)
+        if required & 1:
+            need(1 <= dictionary_bytes <= 1048576, "size of the dictionary")
+            self.dictionary = self.file[self.first_block : self.first_block + dictionary_bytes]
+            check_hash(self.dictionary, self.dictionary_hash, "dictionary")
+            need(self.dictionary[:4] == b"\x37\xa4\x30\xec" and self.dictionary[4:8] != bytes(4), "no dictionary of zstd's format")
+            self.first_block += up(dictionary_bytes)
 
     def read_footer(self):
         footer = self.file[-128:]
@@ -92,6 +107,8 @@ class Shard:
          raw_bytes, index_hash) = struct.unpack_from("<8sQQQQIIIIQQQQ", footer)
         need(magic == b"RINGEND\n", "no footer: the file was cut off")
         check_hash(footer[:120], struct.unpack_from("<Q", footer, 120)[0], "footer")
+        dictionary_hash, dictionary_bytes = struct.unpack_from("<QI", footer, 88)
+        need(dictionary_bytes == len(self.dictionary or b"") and dictionary_hash == self.dictionary_hash, "dictionary of another file")
         need(file_bytes == len(self.file) and header_hash == self.header_hash, "footer of another file")
         need(offset + up(disk_bytes + 128) == file_bytes, "place of the index")
         disk = self.file[offset : offset + disk_bytes]
@@ -121,11 +138,12 @@ class Shard:
 
     def payload(self, at):
         number, disk_bytes, raw_bytes, _, _, compression = struct.unpack_from("<IIIIII", self.file, at + 8)
-        payload_hash, digest = struct.unpack_from("<QQ", self.file, at + 48)
+        dictionary_hash, _, payload_hash, digest = struct.unpack_from("<QQQQ", self.file, at + 32)
         check_hash(self.file[at : at + 56], digest, f"header of block {number}")
         disk = self.file[at + 64 : at + disk_bytes]
         check_hash(disk, payload_hash, f"block {number}")
-        return expand(disk, compression, raw_bytes, f"block {number}")
+        need(dictionary_hash == (self.dictionary_hash if compression == 2 else 0), f"the dictionary of block {number}")
+        return expand(disk, compression, raw_bytes, f"block {number}", self.dictionary)
 
     def image(self, number):
         record = self.records[number]

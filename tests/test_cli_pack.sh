@@ -56,7 +56,7 @@ says() {
 
 # records SHARD: what is in it, but for provenance and the file's own name.
 records() {
-	"$RINGCLR" inspect --list 1000 "$1" | sed -e 1d -e '/^origin/d'
+	"$RINGCLR" inspect --list 1000 "$1" | sed -e 1d -e '/^origin/d' -e '/^decompress/d'
 }
 
 # No file, not even a temporary one, is in the folder `made`.

@@ -155,10 +155,10 @@ static void test_large_records_and_storing(void **state)
 	assert_int_equal(shard_max_record_bytes(shard), BYTES);
 	for (uint32_t i = 0; i < 4; i++)
 		assert_record(shard, i, &records[i]);
-	assert_true(shard_block(shard, 1)->stored);
+	assert_int_equal(shard_block(shard, 1)->compression, SHARD_STORED);
 	assert_int_equal(shard_block(shard, 1)->disk_bytes, shard_block(shard, 1)->raw_bytes + 64);
 	/* 3 MB of zeros would compress beyond 1:1024, but within the slack's reach: both are allowed to readers. */
-	assert_true(shard_block(shard, 3)->stored ||
+	assert_true(shard_block(shard, 3)->compression == SHARD_STORED ||
 		    shard_block(shard, 3)->raw_bytes <= 1024u * shard_block(shard, 3)->disk_bytes + (1u << 20));
 	shard_close(shard);
 	helper_assert_sound(place->path);
@@ -511,7 +511,9 @@ static int shards_write(const char *folder)
 		size_t block_bytes;
 		int level;
 		uint32_t records, classes;
-	} kinds[] = {{0, 0, 40, 3}, {3000, 3, 60, 0}, {20000, 19, 80, 5}, {1, 1, 5, 1}};
+		size_t dictionary;
+	} kinds[] = {
+		{0, 0, 40, 3, 0}, {3000, 3, 60, 0, 0}, {20000, 19, 80, 5, 0}, {1, 1, 5, 1, 0}, {3000, 3, 90, 2, 1024}};
 	for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
 		struct error err = {0};
 		char path[4096];
@@ -523,7 +525,9 @@ static int shards_write(const char *folder)
 			.zstd_level = kinds[k].level,
 			.origin = "test_shard --write"};
 		snprintf(path, sizeof path, "%s/%u.ring", folder, k);
-		if (helper_shard_write(&records, &config, &err) != 0) {
+		int rc = kinds[k].dictionary == 0 ? helper_shard_write(&records, &config, &err)
+						  : helper_shard_tune(&records, &config, kinds[k].dictionary, &err);
+		if (rc != 0) {
 			fprintf(stderr, "%s\n", err.message);
 			return 1;
 		}

@@ -66,6 +66,19 @@ def check_damage(shard):
         result(read(shard, "0").returncode != 0, f"a damaged {part} is refused")
 
 
+def check_dictionary(shard):
+    """The last shard has a dictionary, and the reader needs it."""
+    opened = shard_reader.Shard(shard)
+    with open(shard, "rb") as file:
+        sound = file.read()
+    marked = sum(sound[at + 28] == 2 for at in {record["at"] for record in opened.records})
+    result(opened.dictionary is not None and marked > 0, "a shard has a dictionary, and blocks that are compressed with it")
+    at = sound.index(opened.dictionary)
+    with open(shard, "wb") as file:
+        file.write(sound[: at + 20] + bytes([sound[at + 20] ^ 1]) + sound[at + 21 :])
+    result(b"dictionary" in read(shard, "0").stderr, "a damaged dictionary is refused")
+
+
 def main():
     if not os.access(WRITER, os.X_OK):
         print(f"1..0 # SKIP {WRITER} is not built")
@@ -76,10 +89,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ringclr-shard.") as folder:
         subprocess.run([WRITER, "--write", folder], check=True)
         shards = sorted(glob.glob(os.path.join(folder, "*.ring")))
-        result(len(shards) == 4, "shards are written")
+        result(len(shards) == 5, "shards are written")
         for shard in shards:
             check_shard(folder, shard)
         check_damage(shards[0])
+        check_dictionary(shards[4])
     print(f"1..{count}")
     return failures > 0
 

@@ -378,7 +378,9 @@ static int prepare(struct views_job *job, struct error *err)
 	const struct runtime_options shared = {
 		.threads = 1,
 		.loader_threads = o->threads,
+		.unpackers = 1,
 		.depth = 32,
+		.batch_slots = 3,
 		.io = o->io,
 		.decode = o->decode,
 		.check_hashes = true,

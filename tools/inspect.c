@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ringclr inspect: what the index of a shard says. Blocks are not read: `ringclr verify` does that. */
+/* ringclr inspect: what the index of a shard says, and how fast some of its blocks decompress. Blocks are not all
+ * read: `ringclr verify` does that. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/shard.h"
 #include "io/shard_format.h"
+#include "pipeline/meter.h"
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/options.h"
@@ -26,9 +30,11 @@ static const struct option_table table = {
 	.command = "inspect",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
-	.about = "Says what a shard holds: records, classes, image sizes, codecs, blocks, compression and the "
-		 "fingerprint "
-		 "by which runs tell data sets apart. Only the index is read, so it takes a moment whatever the size.",
+	.about =
+		"Says what a shard holds: records, classes, image sizes, codecs, blocks, compression and the "
+		"fingerprint "
+		"by which runs tell data sets apart. Only the index is read, and a few blocks to measure how fast they "
+		"decompress, so it takes a moment whatever the size.",
 	.operands = "FILE",
 	.operand_help = "a shard",
 	.operand_min = 1,
@@ -39,6 +45,9 @@ static const struct option_table table = {
 };
 
 enum { FREQUENT = 5 };
+
+/* What is decompressed to measure how fast that goes: about so many blocks, up to so many bytes. */
+enum { SPEED_BLOCKS = 500, SPEED_BYTES = 256 << 20 };
 
 struct spread {
 	uint32_t min, median, max;
@@ -51,10 +60,11 @@ struct frequent {
 
 struct summary {
 	uint64_t image_bytes, raw_block_bytes, disk_block_bytes, unlabeled;
-	uint64_t codecs[SHARD_CODECS];
+	uint64_t codecs[SHARD_CODECS], codec_bytes[SHARD_CODECS];
 	uint64_t *class_counts;
 	struct spread width, height, record_bytes, block_disk_bytes;
-	uint32_t blocks_stored;
+	uint32_t blocks_stored, blocks_dictionary;
+	double decompress_mb_per_s; /* of decompressed bytes, one thread; 0: no block is compressed */
 	struct frequent frequent[FREQUENT];
 	unsigned frequent_count;
 };
@@ -126,6 +136,7 @@ static int summarize(const struct shard *shard, struct summary *summary, struct 
 		const struct shard_record *record = shard_record(shard, i);
 		summary->image_bytes += record->bytes;
 		summary->codecs[record->codec]++;
+		summary->codec_bytes[record->codec] += record->bytes;
 		if (record->label < 0)
 			summary->unlabeled++;
 		else
@@ -135,7 +146,8 @@ static int summarize(const struct shard *shard, struct summary *summary, struct 
 		const struct shard_block *block = shard_block(shard, i);
 		summary->raw_block_bytes += block->raw_bytes;
 		summary->disk_block_bytes += block->disk_bytes;
-		summary->blocks_stored += block->stored;
+		summary->blocks_stored += block->compression == SHARD_STORED;
+		summary->blocks_dictionary += block->compression == SHARD_ZSTD_DICTIONARY;
 		values[i] = block->disk_bytes;
 	}
 	summary->block_disk_bytes = find_spread(values, blocks);
@@ -144,7 +156,48 @@ static int summarize(const struct shard *shard, struct summary *summary, struct 
 	return 0;
 }
 
-static double compression(const struct shard *shard, const struct summary *summary)
+/* Decompresses what lies in memory, so that the disk does not count; blocks evenly over the file. */
+static int time_blocks(const struct shard *shard, struct shard_unpacker *unpacker, unsigned char *disk,
+	unsigned char *raw, struct summary *summary, struct error *err)
+{
+	uint32_t blocks = shard_blocks(shard), step = blocks / SPEED_BLOCKS + 1;
+	uint64_t bytes = 0, spent_ns = 0;
+	for (uint32_t b = 0; b < blocks && bytes < SPEED_BYTES; b += step) {
+		const struct shard_block *block = shard_block(shard, b);
+		if (block->compression == SHARD_STORED)
+			continue;
+		if (pread(shard_fd(shard), disk, block->disk_bytes, (off_t)block->offset) != block->disk_bytes)
+			return error_set_errno(
+				err, ERROR_IO, errno, "cannot read block %u of %s", b, shard_path(shard));
+		uint64_t start_ns = meter_now_ns();
+		int rc = shard_unpack(shard, b, disk, block->disk_bytes, unpacker, raw, block->raw_bytes, false, err);
+		if (rc != 0)
+			return rc;
+		spent_ns += meter_now_ns() - start_ns;
+		bytes += block->raw_bytes;
+	}
+	summary->decompress_mb_per_s = bytes == 0 ? 0 : (double)bytes * 1e3 / (double)(spent_ns + 1);
+	return 0;
+}
+
+static int find_speed(const struct shard *shard, struct summary *summary, struct error *err)
+{
+	unsigned char *disk = malloc(shard_max_disk_bytes(shard)), *raw = malloc(shard_max_raw_bytes(shard));
+	struct shard_unpacker *unpacker = shard_unpacker_create(err);
+	int rc = unpacker == NULL ? err->code : 0;
+	if (rc == 0 && (disk == NULL || raw == NULL))
+		rc = error_set(err, ERROR_MEMORY, "out of memory for a block of %s", shard_path(shard));
+	if (rc == 0) {
+		memset(raw, 0, shard_max_raw_bytes(shard)); /* its pages are there before the clock runs */
+		rc = time_blocks(shard, unpacker, disk, raw, summary, err);
+	}
+	shard_unpacker_destroy(unpacker);
+	free(disk);
+	free(raw);
+	return rc;
+}
+
+static double ratio(const struct shard *shard, const struct summary *summary)
 {
 	return (double)summary->image_bytes / (double)shard_file_bytes(shard);
 }
@@ -191,7 +244,7 @@ static int print_json(const struct shard *shard, const struct summary *summary, 
 {
 	cJSON *object = cJSON_CreateObject();
 	char version[16];
-	snprintf(version, sizeof(version), "%d.%d", SHARD_VERSION_MAJOR, SHARD_VERSION_MINOR);
+	snprintf(version, sizeof(version), "%d.%u", SHARD_VERSION_MAJOR, shard_version_minor(shard));
 	cJSON_AddStringToObject(object, "path", shard_path(shard));
 	cJSON_AddStringToObject(object, "version", version);
 	json_add_hash(object, "fingerprint", shard_fingerprint(shard));
@@ -202,12 +255,21 @@ static int print_json(const struct shard *shard, const struct summary *summary, 
 	cJSON_AddNumberToObject(object, "image_bytes", (double)summary->image_bytes);
 	cJSON_AddNumberToObject(object, "raw_block_bytes", (double)summary->raw_block_bytes);
 	cJSON_AddNumberToObject(object, "disk_block_bytes", (double)summary->disk_block_bytes);
-	cJSON_AddNumberToObject(object, "compression", compression(shard, summary));
+	cJSON_AddNumberToObject(object, "ratio", ratio(shard, summary));
+	cJSON_AddNumberToObject(object, "decompress_mb_per_s", summary->decompress_mb_per_s);
+	cJSON_AddNumberToObject(object, "dictionary_bytes", shard_dictionary_bytes(shard));
+	cJSON_AddNumberToObject(object, "dictionary_memory_bytes", (double)shard_dictionary_memory(shard));
 	cJSON *codecs = cJSON_AddObjectToObject(object, "codecs");
 	for (unsigned i = 0; i < SHARD_CODECS; i++) {
 		if (summary->codecs[i] > 0)
 			cJSON_AddNumberToObject(
 				codecs, shard_codec_name((enum shard_codec)i), (double)summary->codecs[i]);
+	}
+	cJSON *bytes = cJSON_AddObjectToObject(object, "codec_bytes");
+	for (unsigned i = 0; i < SHARD_CODECS; i++) {
+		if (summary->codecs[i] > 0)
+			cJSON_AddNumberToObject(
+				bytes, shard_codec_name((enum shard_codec)i), (double)summary->codec_bytes[i]);
 	}
 	add_spread(object, "width", &summary->width);
 	add_spread(object, "height", &summary->height);
@@ -221,7 +283,8 @@ static int print_json(const struct shard *shard, const struct summary *summary, 
 		cJSON_AddItemToArray(sizes, entry);
 	}
 	cJSON_AddNumberToObject(object, "blocks", shard_blocks(shard));
-	cJSON_AddNumberToObject(object, "blocks_stored", summary->blocks_stored);
+	cJSON_AddNumberToObject(object, "stored_blocks", summary->blocks_stored);
+	cJSON_AddNumberToObject(object, "dictionary_blocks", summary->blocks_dictionary);
 	add_spread(object, "block_disk_bytes", &summary->block_disk_bytes);
 	if (list > 0)
 		add_list(object, shard, list);
@@ -235,16 +298,22 @@ static void print_codecs(const struct summary *summary)
 		if (summary->codecs[i] > 0)
 			printf(" %s %" PRIu64, shard_codec_name((enum shard_codec)i), summary->codecs[i]);
 	}
+	printf("\nof the bytes ");
+	for (unsigned i = 0; i < SHARD_CODECS; i++) {
+		if (summary->codecs[i] > 0)
+			printf(" %s %.1f%%", shard_codec_name((enum shard_codec)i),
+				100.0 * (double)summary->codec_bytes[i] / (double)summary->image_bytes);
+	}
 	putchar('\n');
 }
 
 static void print_text(const struct shard *shard, const struct summary *summary, uint64_t list)
 {
 	uint32_t classes = shard_classes(shard), blocks = shard_blocks(shard);
-	printf("%s (shard format %d.%d)\n", shard_path(shard), SHARD_VERSION_MAJOR, SHARD_VERSION_MINOR);
+	printf("%s (shard format %d.%u)\n", shard_path(shard), SHARD_VERSION_MAJOR, shard_version_minor(shard));
 	printf("records       %u\n", shard_records(shard));
 	printf("file          %.2f MB for %.2f MB of images (%.2f times)\n", (double)shard_file_bytes(shard) * 1e-6,
-		(double)summary->image_bytes * 1e-6, compression(shard, summary));
+		(double)summary->image_bytes * 1e-6, ratio(shard, summary));
 	print_codecs(summary);
 	printf("width         %u to %u, median %u\n", summary->width.min, summary->width.max, summary->width.median);
 	printf("height        %u to %u, median %u\n", summary->height.min, summary->height.max, summary->height.median);
@@ -257,6 +326,11 @@ static void print_text(const struct shard *shard, const struct summary *summary,
 	printf("blocks        %u, %u stored as they are (%.0f%%), median %u bytes on disk\n", blocks,
 		summary->blocks_stored, blocks > 0 ? 100.0 * summary->blocks_stored / blocks : 0.0,
 		summary->block_disk_bytes.median);
+	if (shard_dictionary_bytes(shard) > 0)
+		printf("dictionary    %u bytes, used by %u blocks; %zu bytes of memory\n",
+			shard_dictionary_bytes(shard), summary->blocks_dictionary, shard_dictionary_memory(shard));
+	if (summary->decompress_mb_per_s > 0)
+		printf("decompress    %.0f MB/s, one thread\n", summary->decompress_mb_per_s);
 	printf("fingerprint   %016" PRIx64 "\n", shard_fingerprint(shard));
 	printf("origin        %s\n", shard_origin(shard));
 	printf("classes       %u, %" PRIu64 " records without\n", classes, summary->unlabeled);
@@ -280,7 +354,7 @@ int command_inspect(int argc, char **argv)
 	if (status != OPTIONS_GO)
 		return status;
 	struct shard *shard = shard_open(options.operands[0], false, &err);
-	if (shard == NULL || summarize(shard, &summary, &err) < 0)
+	if (shard == NULL || summarize(shard, &summary, &err) < 0 || find_speed(shard, &summary, &err) < 0)
 		status = command_fail("inspect", &err);
 	else if (inspect.json)
 		status = print_json(shard, &summary, inspect.list);

@@ -160,11 +160,20 @@ static int set_number(
 		*(double *)field = number;
 		return 0;
 	}
+	const char *word;
+	size_t bytes;
+	for (unsigned i = 0; spec->choices != NULL && (word = option_choice(spec->choices, i, &bytes)) != NULL; i++) {
+		if (strlen(text) == bytes && memcmp(text, word, bytes) == 0) {
+			*(uint64_t *)field = OPTION_WORD(i);
+			return 0;
+		}
+	}
 	uint64_t number;
 	bool is_size = spec->type == OPTION_TYPE_SIZE;
 	if (!(is_size ? parse_size(text, &number) : parse_digits(text, &number)))
-		return error_set(err, ERROR_USAGE, "%s: must be %s", source,
-			is_size ? "a size in bytes, such as 4096, 64K, 1.5M or 2G" : "a whole number");
+		return error_set(err, ERROR_USAGE, "%s: must be %s%s%s", source,
+			is_size ? "a size in bytes, such as 4096, 64K, 1.5M or 2G" : "a whole number",
+			spec->choices != NULL ? ", or one of " : "", spec->choices != NULL ? spec->choices : "");
 	if (number < spec->u64_min || number > spec->u64_max)
 		return error_set(err, ERROR_USAGE, "%s: out of range, must be %" PRIu64 " to %" PRIu64 "%s", source,
 			spec->u64_min, spec->u64_max, is_size ? " bytes" : "");

@@ -57,7 +57,7 @@ struct option_spec {
 	const char *help;     /* what it does; the default and the range are added by --help */
 	uint64_t u64_min, u64_max;
 	double double_min, double_max; /* inclusive */
-	const char *choices;	       /* "keep|raw|webp" */
+	const char *choices;	       /* "keep|raw|webp"; of a number: words that may stand in its place */
 	char letter;		       /* short form (-o), or 0 */
 	bool required;
 	bool incidental; /* changes no result (--json, --jobs): a resumed run may choose it anew */
@@ -105,6 +105,9 @@ struct option_spec {
 		.fallback = (fallback_text), .metavar = "SIZE", .help = (help_text), .u64_min = (low),                 \
 		.u64_max = (high), __VA_ARGS__                                                                         \
 	}
+
+/* What a number's field holds where word number i of its choices was given. */
+#define OPTION_WORD(i) (UINT64_MAX - (i))
 
 enum { OPTIONS_MAX = 128, OPTIONS_ANY = 1 << 20, OPTIONS_GO = -1 };
 

@@ -29,6 +29,13 @@ static cJSON *value_to_json(const struct options *options, const struct option_s
 		return cJSON_CreateBool(*(const bool *)field);
 	case OPTION_TYPE_U64:
 	case OPTION_TYPE_SIZE:
+		if (spec->choices != NULL && OPTION_WORD(0) - *(const uint64_t *)field < OPTIONS_MAX) {
+			size_t bytes = 0;
+			const char *word = option_choice(
+				spec->choices, (unsigned)(OPTION_WORD(0) - *(const uint64_t *)field), &bytes);
+			snprintf(text, sizeof(text), "%.*s", (int)bytes, word);
+			return cJSON_CreateString(text);
+		}
 		if (*(const uint64_t *)field <= UINT64_C(1) << 53)
 			return cJSON_CreateNumber((double)*(const uint64_t *)field);
 		snprintf(text, sizeof(text), "%" PRIu64, *(const uint64_t *)field);

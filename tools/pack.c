@@ -18,7 +18,7 @@
 
 struct pack_options {
 	const char *output, *root, *classes;
-	uint64_t quality, resize_short, zstd, block, jobs;
+	uint64_t quality, resize_short, zstd, block, dictionary, jobs;
 	unsigned codec, bad;
 	bool json;
 };
@@ -46,12 +46,21 @@ static const struct option_spec spec[] = {
 	OPTION_STRING(struct pack_options, output, "output", "FILE", NULL,
 		"the shard to write, usually named .ring; appears whole or not at all", .letter = 'o',
 		.required = true),
-	OPTION_U64(struct pack_options, zstd, "zstd", "LEVEL", "3", 0, 19,
-		"compression of blocks; 0 stores them. Pays for small images, whose headers repeat: CIFAR's JPEGs take "
-		"39% of their size at 1 to 9, and six times longer for 0.5% less at 19. A block that gains nothing, as "
-		"of photos, is stored as it is, whatever the level"),
-	OPTION_SIZE(struct pack_options, block, "block", "64K", 4096, 1 << 30,
-		"images gather in blocks of this size, the unit of reading and compression"),
+	OPTION_U64(struct pack_options, zstd, "zstd", "LEVEL", "auto", 0, 19,
+		"compression of blocks; 0 stores them. Pays for small images, whose headers repeat. A block that gains "
+		"less than 3%, as of photos, is stored as it is, whatever the level. auto: the lowest of 3, 6 and 9 "
+		"whose file is at most 1% larger than the smallest of them",
+		.choices = "auto"),
+	OPTION_SIZE(struct pack_options, block, "block", "auto", 4096, 1 << 30,
+		"images gather in blocks of this size, the unit of reading and compression. auto: the smallest of 16K, "
+		"32K and 64K whose file is at most 3% larger than the smallest of them, each block closed where its "
+		"pages are full",
+		.choices = "auto"),
+	OPTION_SIZE(struct pack_options, dictionary, "dictionary", "auto", SHARD_DICTIONARY_MIN, 1 << 20,
+		"what images have in common, for zstd to start from in each block; trained on the first images. auto: "
+		"where they are small, and it makes the file 3% smaller or allows smaller blocks in a file at most 1% "
+		"larger",
+		.choices = "auto|none"),
 	OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 	OPTION_GROUP("Speed"),
 	OPTION_U64(struct pack_options, jobs, "jobs", "N", "0", 0, 240,
@@ -78,6 +87,7 @@ static const struct option_table table = {
 		"ringclr pack photos/ -o photos.ring\n"
 		"ringclr pack cifar10.tar.zst --root train -o train.ring\n"
 		"ringclr pack imagenet/train -o train256.ring --codec webp --quality 90 --resize-short 256 --zstd 0\n"
+		"ringclr pack tiles/ -o tiles.ring --block 64K --zstd 3 --dictionary none\n"
 		"ringclr pack cifar-10-batches-bin/data_batch_*.bin -o train.ring --codec webp-lossless\n",
 };
 
@@ -191,12 +201,19 @@ static int write_shard(const struct options *options, const struct pack_options 
 	struct error *err)
 {
 	char *origin = describe_origin(options, pack);
-	const struct shard_writer_config config = {.path = pack->output,
-		.classes = (const char *const *)plan->classes,
-		.class_count = plan->class_count,
-		.block_bytes = pack->block,
-		.zstd_level = (int)pack->zstd,
-		.origin = origin};
+	const bool tune_block = pack->block == OPTION_WORD(0), tune_level = pack->zstd == OPTION_WORD(0);
+	const struct shard_tuner_config config = {.writer = {.path = pack->output,
+							  .classes = (const char *const *)plan->classes,
+							  .class_count = plan->class_count,
+							  .block_bytes = tune_block ? 0 : pack->block,
+							  .zstd_level = tune_level ? 3 : (int)pack->zstd,
+							  .origin = origin},
+		.tune_block = tune_block,
+		.tune_level = tune_level,
+		.dictionary = pack->dictionary == OPTION_WORD(0)   ? SHARD_DICTIONARY_AUTO
+			      : pack->dictionary == OPTION_WORD(1) ? SHARD_DICTIONARY_NONE
+								   : pack->dictionary,
+		.records = plan->count};
 	const struct pack_settings settings = {.inputs = options->operands,
 		.sources = sources,
 		.codec = (enum pack_codec)pack->codec,
@@ -205,18 +222,36 @@ static int write_shard(const struct options *options, const struct pack_options 
 		.jobs = pack->jobs != 0 ? (unsigned)pack->jobs : cpu_allowed(),
 		.skip_bad = pack->bad == BAD_SKIP,
 		.show_progress = isatty(STDERR_FILENO) != 0};
-	struct shard_writer *writer = shard_writer_create(&config, err);
-	free(origin);
-	if (writer == NULL)
-		return err->code;
-	int rc = pack_run(&settings, plan, writer, result, err);
+	struct shard_tuner *writer = shard_tuner_create(&config, err);
+	int rc = writer == NULL ? err->code : pack_run(&settings, plan, writer, result, err);
 	if (rc == 0 && result->written == 0)
 		rc = error_set(err, ERROR_DECODE,
 			"not one image could be decoded (%" PRIu64 " were bad); nothing was written", result->skipped);
 	if (rc == 0)
-		return shard_writer_finish(writer, err);
-	shard_writer_abandon(writer);
+		rc = shard_tuner_finish(writer, &result->choice, err);
+	else
+		shard_tuner_abandon(writer);
+	free(origin);
 	return rc;
+}
+
+static void print_choice(const struct shard_choice *choice, uint64_t written)
+{
+	if (!choice->measured)
+		return;
+	fprintf(stderr, "chosen on the first %u images: blocks of %zu KiB, zstd level %d, ", choice->sample_records,
+		choice->block_bytes >> 10, choice->zstd_level);
+	if (choice->dictionary_bytes > 0)
+		fprintf(stderr, "dictionary of %.1f KB", (double)choice->dictionary_bytes * 1e-3);
+	else
+		fprintf(stderr, "no dictionary");
+	/* All images, or too few to go by: the line before says what became of them. */
+	if (written > choice->sample_records) {
+		fprintf(stderr, ": they take %.1f%% of their bytes", choice->share * 100);
+		if (choice->dictionary_bytes > 0)
+			fprintf(stderr, ", without dictionary %.1f%%", choice->share_without * 100);
+	}
+	fputc('\n', stderr);
 }
 
 /* The last word, for people on stderr, or as JSON on stdout. Opening the new file also checks its index. */
@@ -232,6 +267,7 @@ static int summarize(const struct pack_options *pack, const struct pack_plan *pl
 	fprintf(stderr, "%s: %" PRIu64 " images, %u classes, %.1f MB of images in %.1f MB, %.1f s (%.0f images/s)\n",
 		pack->output, result->written, plan->class_count, (double)result->image_bytes * 1e-6,
 		(double)file_bytes * 1e-6, result->seconds, rate);
+	print_choice(&result->choice, result->written);
 	if (plan->ignored > 0)
 		fprintf(stderr, "%" PRIu64 " other files were ignored\n", plan->ignored);
 	if (result->skipped > 0)
@@ -248,6 +284,9 @@ static int summarize(const struct pack_options *pack, const struct pack_plan *pl
 	cJSON_AddNumberToObject(object, "source_bytes", (double)result->source_bytes);
 	cJSON_AddNumberToObject(object, "image_bytes", (double)result->image_bytes);
 	cJSON_AddNumberToObject(object, "file_bytes", (double)file_bytes);
+	cJSON_AddNumberToObject(object, "block_bytes", (double)result->choice.block_bytes);
+	cJSON_AddNumberToObject(object, "zstd_level", result->choice.zstd_level);
+	cJSON_AddNumberToObject(object, "dictionary_bytes", (double)result->choice.dictionary_bytes);
 	json_add_hash(object, "fingerprint", fingerprint);
 	cJSON_AddNumberToObject(object, "seconds", result->seconds);
 	cJSON_AddNumberToObject(object, "images_per_second", rate);

@@ -134,10 +134,11 @@ struct pack_result {
 	uint64_t written, skipped, source_bytes, image_bytes;
 	cJSON *skips; /* array of {"key", "reason"} */
 	double seconds;
+	struct shard_choice choice;
 };
 
 /* Streams the plan's images into the writer; neither finishes nor abandons it. */
-int pack_run(const struct pack_settings *settings, const struct pack_plan *plan, struct shard_writer *writer,
+int pack_run(const struct pack_settings *settings, const struct pack_plan *plan, struct shard_tuner *writer,
 	struct pack_result *result, struct error *err);
 
 #endif
