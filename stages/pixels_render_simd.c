@@ -18,6 +18,7 @@ struct view {
 	float *out;	       /* [size][size][3] */
 	struct resize *resize; /* NULL: the planes hold the view */
 	float rest;	       /* contrast's other share: (1 - factor) * mean luma */
+	bool streams;	       /* the finished rows go past the caches */
 };
 
 static uint32_t pad_up(uint32_t n)
@@ -122,12 +123,14 @@ static double walk_row(const struct view *view, const struct walk *walk, float *
 			store(row[0] + x, c.r);
 			store(row[1] + x, c.g);
 			store(row[2] + x, c.b);
-		} else if (x + LANES <= size) {
-			store_interleaved(out + 3UL * x, c);
 		} else {
-			float part[3 * LANES];
-			store_interleaved(part, c);
-			memcpy(out + 3UL * x, part, 3UL * (size - x) * sizeof(float));
+			const struct interleaved pixels = interleave(c);
+			if (view->streams)
+				for (unsigned i = 0; i < 3; i++)
+					stream(out + 3UL * x + i * LANES, pixels.v[i]);
+			else
+				memcpy(out + 3UL * x, &pixels,
+					(x + LANES <= size ? 3UL * LANES : 3UL * (size - x)) * sizeof(float));
 		}
 	}
 	return walk->sum ? (double)sum_of(sums) : 0;
@@ -249,13 +252,25 @@ static void blur(const struct view *view, const struct pixels_op *op)
 
 /* ---- the whole view ---- */
 
+/* A batch of such views is larger than the caches: reading its lines only to write over them would be for nothing. Rows
+ * must be whole, aligned vectors. */
+static bool should_stream(const float *out, uint32_t size)
+{
+	enum { LARGE = 128 };
+	return size >= LARGE && size % PIXELS_PAD == 0 && (uintptr_t)out % (PIXELS_PAD * sizeof(float)) == 0;
+}
+
 static void render(const struct pixels_source *source, uint32_t size, bool flip, const struct pixels_op *ops,
 	size_t op_count, float *scratch, float *out)
 {
 	const uint32_t padded = pad_up(size);
 	const size_t plane = (size_t)size * padded;
-	struct view view = {
-		.size = size, .padded = padded, .planes = scratch, .spare = scratch + 3 * plane, .out = out};
+	struct view view = {.size = size,
+		.padded = padded,
+		.planes = scratch,
+		.spare = scratch + 3 * plane,
+		.out = out,
+		.streams = should_stream(out, size)};
 	struct resize resize;
 	if (source) {
 		resize_begin(&resize, source, size, flip, view.spare + plane + 8UL * padded);
@@ -276,7 +291,7 @@ static void render(const struct pixels_source *source, uint32_t size, bool flip,
 		};
 		const double sum = walk_view(&view, &walk);
 		if (walk.last)
-			return;
+			break;
 		mean_known = walk.sum;
 		if (walk.sum) {
 			const float mean = (float)(sum / ((double)size * size));
@@ -287,6 +302,8 @@ static void render(const struct pixels_source *source, uint32_t size, bool flip,
 			i = end + 1;
 		}
 	}
+	if (view.streams)
+		stream_end();
 }
 
 #define PIXEL_KERNELS ISA_NAME(pixel_kernels_)

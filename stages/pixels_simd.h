@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -124,12 +124,39 @@ INLINE struct rgb split(const vec v[4])
 	};
 }
 
-/* To LANES pixels of three floats. */
-INLINE void store_interleaved(float *out, struct rgb c)
+/* Past the caches, to an address aligned to the vector; stream_end() comes before another thread may read it. */
+INLINE void stream(float *p, vec v)
 {
-	store(out, SHUFFLE(SHUFFLE(c.r, c.g, RG_OF_FIRST), c.b, B_OF_FIRST));
-	store(out + LANES, SHUFFLE(SHUFFLE(c.r, c.g, RG_OF_SECOND), c.b, B_OF_SECOND));
-	store(out + 2 * LANES, SHUFFLE(SHUFFLE(c.r, c.g, RG_OF_THIRD), c.b, B_OF_THIRD));
+#if LANES == 16
+	_mm512_stream_ps(p, (__m512)v);
+#elif LANES == 8
+	_mm256_stream_ps(p, (__m256)v);
+#elif defined(__SSE2__)
+	_mm_stream_ps(p, (__m128)v);
+#else
+	store(p, v);
+#endif
+}
+
+INLINE void stream_end(void)
+{
+#if defined(__SSE2__)
+	_mm_sfence();
+#endif
+}
+
+struct interleaved {
+	vec v[3];
+};
+
+/* LANES pixels of three floats. */
+INLINE struct interleaved interleave(struct rgb c)
+{
+	return (struct interleaved){{
+		SHUFFLE(SHUFFLE(c.r, c.g, RG_OF_FIRST), c.b, B_OF_FIRST),
+		SHUFFLE(SHUFFLE(c.r, c.g, RG_OF_SECOND), c.b, B_OF_SECOND),
+		SHUFFLE(SHUFFLE(c.r, c.g, RG_OF_THIRD), c.b, B_OF_THIRD),
+	}};
 }
 
 /* ---- pixels_resize_simd.c ---- */
