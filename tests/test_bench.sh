@@ -72,7 +72,7 @@ fi
 
 tiny="--width 0.125 --size 16 --views 8"
 
-echo 1..27
+echo 1..31
 
 bench 2 && says err "usage: ringclr bench MODE" peak step kernels read && [ ! -s out ]
 result "no mode: the three are explained, exit code 2"
@@ -201,6 +201,23 @@ cp large.ring damaged.ring && printf x | dd of=damaged.ring bs=1 seek=13000 conv
 	bench 1 read damaged.ring --order sequential --reads 60 --check && says err damaged.ring &&
 	bench 0 read damaged.ring --order sequential --reads 60 && bench 1 read nowhere.ring && bench 2 read
 result "read --check finds damage; a file that is not there"
+
+"$ringclr" pack shapes/train --codec webp -o small.ring >out 2>err &&
+	bench 0 views small.ring --size 16 --turns 3 --seconds 0.1 --batch 16 --second-view --json && json '
+positive(r, "images_per_s", "images_per_s_best", "decode_ms", "augment_ms", "image_bytes", "threads", "size")
+assert r["images_per_s"] <= r["images_per_s_best"] and r["size"] == 16 and r["threads"] == 1
+assert r["views_per_image"] == 2 and r["views"].startswith("2x crop(") and r["decode"] == "needed"
+assert r["second_view_cost"] > -1'
+result "views --json: images/s, what they cost, and what a second view costs"
+bench 0 views small.ring --size 16 --turns 1 --seconds 0.1 --views "3x crop flip" --isa portable --decode full &&
+	says out "an image being 3 views of 16 pixels" "on 1 processor" "ms on decoding"
+result "views of another policy, by other kernels"
+bench 0 views small.ring --size 8 --views "1x crop(0.9,1)" --quality --quality-images 20 --json && json '
+assert r == {"views": 20, "views_equal": 20}, r' && bench 0 views large.ring --quality && says out "are the same floats"
+result "views --quality: what is decoded as needed is what a whole image gives"
+bench 2 views small.ring --threads 200 && says err "--threads 200" && bench 2 views small.ring --views flop &&
+	says err "flop" && bench 1 views nowhere.ring && bench 2 views
+result "views: more threads than processors, a policy and a file that are not there"
 
 bench 2 step --views 7 && says err "ringclr bench step: --views 7 is odd" && bench 2 kernels --views 7
 result "an odd number of views"
