@@ -79,8 +79,7 @@ struct shard_index {
 	char *keys; /* NUL-terminated, one after the other */
 	uint32_t block_count, record_count;
 	uint32_t max_disk_bytes, max_raw_bytes, max_record_bytes;
-	uint64_t dictionary_hash; /* 0: there is no dictionary */
-	uint64_t hash;		  /* of the decompressed bytes */
+	uint64_t hash; /* of the decompressed bytes */
 };
 int shard_load_index(
 	int fd, const char *path, const struct shard_footer_disk *footer, struct shard_index *index, struct error *err);

@@ -328,7 +328,6 @@ int shard_load_index(
 	index->hash = XXH3_64bits(raw, (size_t)footer->index_raw_bytes);
 	index->block_count = footer->block_count;
 	index->record_count = footer->record_count;
-	index->dictionary_hash = footer->dictionary_hash;
 	index->keys = (char *)raw;
 	index->blocks = calloc(footer->block_count, sizeof *index->blocks);
 	index->block_hashes = calloc(footer->block_count, sizeof *index->block_hashes);
@@ -375,9 +374,6 @@ int shard_check_block(const char *path, const struct shard_index *index, uint32_
 			 header.record_count != expected->record_count ||
 			 header.first_record != expected->first_record || header.compression != expected->compression)
 			fault = "it is not the block that the index names";
-		else if (header.compression == SHARD_ZSTD_DICTIONARY &&
-			 header.dictionary_hash != index->dictionary_hash)
-			fault = "it needs another dictionary than the file's";
 		else if (check_hash && header.payload_hash != XXH3_64bits((const unsigned char *)disk + sizeof header,
 								      expected->disk_bytes - sizeof header))
 			fault = "hash of its payload";

@@ -26,7 +26,6 @@ enum {
 	SAMPLE_BYTES = 8 << 20,
 	SAMPLE_RECORDS = 1 << 15,
 	SMALL_RECORD = 16 << 10, /* in larger ones the beginnings, which are alike, do not matter */
-	TRAINING_RECORDS = 64,	 /* fewer teach nothing */
 	DICTIONARY_SHARE = 4096, /* a dictionary is that part of the images, within these bounds: */
 	DICTIONARY_LEAST = 4 << 10,
 	DICTIONARY_MOST = 32 << 10,
@@ -231,8 +230,7 @@ static int train(struct shard_tuner *tuner, struct error *err)
 	size_t capacity = config->dictionary, count = 0, bytes = 0;
 	size_t mean = tuner->byte_count / tuner->held_count;
 	bool automatic = capacity == SHARD_DICTIONARY_AUTO;
-	if (automatic &&
-		(mean > SMALL_RECORD || tuner->held_count < TRAINING_RECORDS || config->writer.zstd_level == 0))
+	if (automatic && (mean > SMALL_RECORD || config->writer.zstd_level == 0))
 		return 0;
 	if (automatic) {
 		uint64_t share = mean * config->records / DICTIONARY_SHARE;
