@@ -36,8 +36,9 @@ rule_folder_graph() {
 			may["stages"] = " pipeline io model stages "
 			may["tools"] = " pipeline io model stages tools "
 			may["tests"] = " pipeline io model stages tools tests "
+			may["docs"] = " "
 			folder = file; sub(/\/.*/, "", folder)
-			if (!(folder in may)) print file ": C files live in pipeline, io, model, stages, tools or tests"
+			if (!(folder in may)) print file ": C files live in pipeline, io, model, stages, tools, tests or (examples) docs"
 		}
 		/^[ \t]*#[ \t]*include[ \t]*"/ {
 			path = $0; sub(/^[^"]*"/, "", path); sub(/".*/, "", path)
