@@ -34,7 +34,7 @@ skip() {
 compiler=$(sed 's/ .*//' "$build/flags")
 sanitize=$(tr ' ' '\n' <"$build/flags" | grep -E '^-f(no-)?sanitize' | tr '\n' ' ')
 warnings="-Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror"
-example=docs/examples/loader.c
+example=docs/examples/count_labels.c
 prefix=/opt/ringclr
 
 installed() {
@@ -93,7 +93,7 @@ run() {
 complains() {
 	! LD_LIBRARY_PATH="$dir/root$prefix/lib" "$dir/shared" "$dir/nothing.ring" >"$dir/printed" 2>&1 || return 1
 	cat "$dir/printed"
-	grep -q "^loader: .*nothing.ring" "$dir/printed"
+	grep -q "^count_labels: .*nothing.ring" "$dir/printed"
 }
 
 prepare() {

@@ -3,8 +3,8 @@
  * Goes through one epoch of shards with ringclr's loader, and prints how many images a second came and how many there
  * are of each class.
  *
- *	cc -o loader loader.c $(pkg-config --cflags --libs ringclr)
- *	./loader train.ring
+ *	cc -o count_labels count_labels.c $(pkg-config --cflags --libs ringclr)
+ *	./count_labels train.ring
  */
 #include <inttypes.h>
 #include <ringclr.h>
@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 	struct ringclr *loader =
 		ringclr_open((const char *const *)(argv + 1), (unsigned)(argc - 1), &options, message, sizeof message);
 	if (!loader) {
-		fprintf(stderr, "loader: %s\n", message);
+		fprintf(stderr, "count_labels: %s\n", message);
 		return 1;
 	}
 	const struct ringclr_info *info = ringclr_get_info(loader);
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 			printf("%8" PRIu64 "  %s\n", counts[label], ringclr_class_name(loader, (int32_t)label));
 		printf("%8" PRIu64 "  without a label\n", counts[info->classes]);
 	} else {
-		fprintf(stderr, "loader: %s\n", ringclr_error(loader));
+		fprintf(stderr, "count_labels: %s\n", ringclr_error(loader));
 	}
 	free(counts);
 	ringclr_close(loader);
