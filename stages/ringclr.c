@@ -297,7 +297,7 @@ int ringclr_next(struct ringclr *loader, const struct ringclr_batch **batch)
 	}
 	if (result < 0)
 		return await_error(loader);
-	if (result == RING_END)
+	if (result != RING_OK) /* RING_END */
 		return 0;
 	struct batch parts = loader_batch(loader->loader, number, memory);
 	hold->batch = (struct ringclr_batch){
