@@ -172,7 +172,8 @@ demo: all
 	@tools/demo.sh
 
 # Program and library. install-files copies what BUILD holds, without building anything.
-install: all lib
+install: deps
+	@$(MAKE) --no-print-directory ringclr library
 	@$(MAKE) --no-print-directory install-files
 install-files:
 	install -D -m 755 $(BUILD)/ringclr $(DESTDIR)$(PREFIX)/bin/ringclr

@@ -181,16 +181,23 @@ static void reference_free(struct reference *reference)
 	free(reference->images);
 }
 
+static bool same_views(const struct ringclr_batch *batch, const struct reference *reference)
+{
+	const float *expected = reference->x + batch->number * batch_floats;
+	for (uint32_t view = 0; view < VIEWS; view++)
+		if (memcmp(ringclr_view(batch, view, 0), expected + view * (batch_floats / VIEWS),
+			    batch->images * (batch_floats / VIEWS / BATCH) * sizeof(float)) != 0)
+			return false;
+	return true;
+}
+
 static void check_batch(struct ringclr *loader, const struct ringclr_batch *batch, const struct reference *reference)
 {
 	assert_true(batch->number < reference->batches);
 	assert_int_equal(batch->images, reference->images[batch->number]);
 	assert_int_equal(batch->rows, BATCH);
 	assert_int_equal(batch->epoch, batch->number / ringclr_get_info(loader)->batches_per_epoch);
-	const float *expected = reference->x + batch->number * batch_floats;
-	for (uint32_t view = 0; view < VIEWS; view++)
-		assert_memory_equal(ringclr_view(batch, view, 0), expected + view * (batch_floats / VIEWS),
-			batch->images * (batch_floats / VIEWS / BATCH) * sizeof(float));
+	assert_true(same_views(batch, reference));
 	for (uint32_t i = 0; i < batch->images; i++) {
 		uint64_t record = reference->record[batch->number * BATCH + i];
 		char key[32];
@@ -322,9 +329,9 @@ static void *stop_after_a_batch(void *argument)
 {
 	struct ringclr *loader = argument;
 	const struct ringclr_batch *batch;
-	assert_int_equal(ringclr_next(loader, &batch), 1);
+	ringclr_next(loader, &batch);
 	ringclr_stop(loader);
-	return (void *)batch;
+	return (void *)batch; /* NULL: it got none */
 }
 
 static void a_run_is_stopped_from_another_thread(void **state)
@@ -346,6 +353,7 @@ static void a_run_is_stopped_from_another_thread(void **state)
 		} while (got == 1 || got == RINGCLR_BUSY);
 		assert_int_equal(got, 0);
 		assert_int_equal(pthread_join(thread, &held), 0);
+		assert_non_null(held);
 		assert_int_equal(ringclr_next(loader, &batch), 0);
 		assert_true(((const struct ringclr_batch *)held)->data[0] >= 0);
 		assert_int_equal(ringclr_release(loader, held), 0);
@@ -357,7 +365,7 @@ static void a_run_is_stopped_from_another_thread(void **state)
 struct share {
 	struct ringclr *loader;
 	const struct reference *reference;
-	_Atomic unsigned *seen; /* [18] */
+	_Atomic unsigned *seen; /* [18] times that the batch came as it should */
 };
 
 static void *take_share(void *argument)
@@ -365,8 +373,8 @@ static void *take_share(void *argument)
 	struct share *share = argument;
 	const struct ringclr_batch *batch;
 	while (ringclr_next(share->loader, &batch) == 1) {
-		check_batch(share->loader, batch, share->reference);
-		atomic_fetch_add(&share->seen[batch->number], 1);
+		if (same_views(batch, share->reference))
+			atomic_fetch_add(&share->seen[batch->number], 1);
 		ringclr_release(share->loader, batch);
 	}
 	return NULL;
