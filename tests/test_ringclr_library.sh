@@ -100,9 +100,10 @@ prepare() {
 	"$ringclr" synth "$dir/images" --train 40 --test 10 --size 40 && "$ringclr" pack "$dir/images" --root train -o "$dir/train.ring"
 }
 
-# valgrind sees what is lost and what is read before it is written.
+# valgrind sees what is lost and what is read before it is written. Of a stripped library: it does not read all of clang's DWARF.
 leaks_nothing() {
-	LD_LIBRARY_PATH="$dir/root$prefix/lib" valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+	mkdir "$dir/stripped" && strip -g -o "$dir/stripped/libringclr.so.0" "$dir/root$prefix/lib/libringclr.so.0" || return 1
+	LD_LIBRARY_PATH="$dir/stripped" valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
 		--error-exitcode=9 "$dir/shared" "$dir/train.ring"
 }
 
