@@ -26,7 +26,8 @@ PACKAGES := liburing openblas libwebp libjpeg spng libzstd libarchive libxxhash 
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-CFLAGS   += -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden $(WARNINGS)
+# Position-independent for the shared library: with hidden symbols the code is the same as that of a program.
+CFLAGS   += -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden -fPIC $(WARNINGS)
 # Contraction and association of floating-point operations stay as written: results are the same on every build of a path.
 CFLAGS   += -fno-math-errno -fno-trapping-math -ffp-contract=off
 LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -llbfgs -lm -pthread
@@ -61,7 +62,7 @@ else
 say = @printf '  %-5s %s\n' $(1) $(2)
 endif
 
-.PHONY: all deps demo test check install clean help
+.PHONY: all deps lib demo test check install install-files uninstall clean help
 all: deps
 	@$(MAKE) --no-print-directory ringclr
 
@@ -82,6 +83,40 @@ $(BUILD)/libringclr-$(1).a: $(call objects,$(1))
 	$(AR) rcs $$@ $$^
 endef
 $(foreach f,$(FOLDERS),$(eval $(call library,$(f))))
+
+# The loader as a library (stages/ringclr.h): one object of what stages/ringclr.c needs, directly or not, in which all but
+# the symbols of that header are local. The static library is that object, the shared one is linked of it.
+SONAME  := libringclr.so.0
+LIBRARY := $(BUILD)/libringclr.a $(BUILD)/$(SONAME) $(BUILD)/ringclr.pc
+LIBRARY_PACKAGES := liburing libwebp libjpeg spng libzstd libxxhash
+# hwloc by its name: its pkg-config file would ask programs that link libringclr.a for all that a static hwloc needs.
+LIBRARY_LIBS := -lhwloc -lm -pthread
+VERSION := $(shell sed -n 's/.*define RINGCLR_VERSION "\(.*\)"/\1/p' stages/ringclr.h)
+OBJCOPY := objcopy
+
+lib: deps
+	@$(MAKE) --no-print-directory library
+library: $(LIBRARY)
+.PHONY: library
+
+$(BUILD)/libringclr.o: $(BUILD)/stages/ringclr.o $(LIBS)
+	$(call say,LINK,$@)
+	$(LD) -r -o $@ $^
+	$(OBJCOPY) --localize-hidden $@
+$(BUILD)/libringclr.a: $(BUILD)/libringclr.o
+	rm -f $@
+	$(AR) rcs $@ $^
+$(BUILD)/$(SONAME): $(BUILD)/libringclr.o
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--as-needed -o $@ $^ \
+		$(shell pkg-config --libs $(LIBRARY_PACKAGES) 2>/dev/null) $(LIBRARY_LIBS)
+# PREFIX is known when it is installed.
+$(BUILD)/ringclr.pc: stages/ringclr.h Makefile
+	mkdir -p $(@D)
+	printf '%s\n' 'prefix=@PREFIX@' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' '' 'Name: ringclr' \
+		'Description: Batches of augmented views of images, from shards' 'Version: $(VERSION)' \
+		'Requires.private: $(LIBRARY_PACKAGES)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lringclr' \
+		'Libs.private: $(LIBRARY_LIBS)' >$@
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	mkdir -p $(@D)
@@ -114,7 +149,7 @@ $(BUILD)/tests/test_allocation: LDFLAGS += -Wl,--wrap=net_forward,--wrap=checkpo
 $(BUILD)/tests/test_loader_flow: LDFLAGS += -Wl,--wrap=codec_decode,--wrap=codec_decode_region
 .PRECIOUS: $(BUILD)/tests/%.o
 
-tests: $(TESTS) $(BUILD)/ringclr
+tests: $(TESTS) $(BUILD)/ringclr $(LIBRARY)
 .PHONY: tests
 
 # Fuzzers (clang's libFuzzer), one a parser; each says in its first comment how to run it.
@@ -138,8 +173,21 @@ check:
 demo: all
 	@tools/demo.sh
 
-install: all
-	install -D -m 755 ringclr $(DESTDIR)$(PREFIX)/bin/ringclr
+# Program and library. install-files copies what BUILD holds, without building anything.
+install: deps
+	@$(MAKE) --no-print-directory ringclr library
+	@$(MAKE) --no-print-directory install-files
+install-files:
+	install -D -m 755 $(BUILD)/ringclr $(DESTDIR)$(PREFIX)/bin/ringclr
+	install -D -m 644 stages/ringclr.h $(DESTDIR)$(PREFIX)/include/ringclr.h
+	install -D -m 644 $(BUILD)/libringclr.a $(DESTDIR)$(PREFIX)/lib/libringclr.a
+	install -D -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libringclr.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|' $(BUILD)/ringclr.pc >$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringclr.pc
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringclr include/ringclr.h lib/libringclr.a lib/$(SONAME) \
+		lib/libringclr.so lib/pkgconfig/ringclr.pc)
 
 clean:
 	rm -rf build ringclr
@@ -150,7 +198,8 @@ help:
 	@echo "make test      build and run every test (SAN=address,undefined or SAN=thread for sanitizers)"
 	@echo "make fuzz      build the fuzzers with clang"
 	@echo "make check     formatting, static analysis, folder graph, shell scripts"
-	@echo "make install   copy ringclr to PREFIX/bin (PREFIX=$(PREFIX), DESTDIR=)"
+	@echo "make lib       the loader as a library for C: libringclr.a, $(SONAME), ringclr.pc (docs/C_INTERFACE.md)"
+	@echo "make install   program, header and libraries to PREFIX (PREFIX=$(PREFIX), DESTDIR=); make uninstall"
 	@echo "make clean     remove build/ and ./ringclr"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -6,8 +6,7 @@
 #include <stdbool.h>
 
 #include "pipeline/error.h"
-
-#define RINGCLR_VERSION "0.1.0"
+#include "stages/ringclr.h" /* RINGCLR_VERSION */
 
 /* TOO_SLOW: profile --target is not reached. */
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3, EXIT_INTERRUPTED = 130 };

@@ -5,7 +5,7 @@
 
 #include "pipeline/cpu.h"
 #include "tools/command.h"
-#include "tools/runtime.h"
+#include "stages/loader_choices.h"
 
 enum { TRACE_SLICES = 1 << 17 };
 
@@ -56,7 +56,7 @@ static int prepare(struct profile_run *run, struct error *err)
 		if (!run->trace)
 			return err->code;
 	}
-	uint64_t budget = runtime_cache_budget(run->mem, arena_used_bytes(run->arena));
+	size_t budget = loader_cache_budget(run->arena, run->mem);
 	if (loader_add_cache(run->loader, run->arena, run->cache, budget, err) < 0)
 		return err->code;
 	arena_seal(run->arena);

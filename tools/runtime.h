@@ -84,21 +84,9 @@ void runtime_stop(
 /* The loader's configuration, but for set, plan, policy, views and batch. */
 struct loader_config runtime_loader_config(const struct runtime *runtime);
 
-/* The machine's memory, or the control group's where that has less. */
-struct runtime_memory {
-	uint64_t machine_bytes, available_bytes;
-};
-struct runtime_memory runtime_memory(void);
-
-/* Full where records are large (on average half a block or more: reading one costs about a block), or where the
- * decompressed blocks fit half of --mem, without it half of the machine's memory: a cache of that size is filled once.
- * Else window. It asks neither for the cache that was chosen nor for what is free at the moment, so that the same
- * command gives the same order. *reason is a phrase for the user. */
+/* loader_choose_order() with --mem. */
 enum epoch_order runtime_choose_order(
 	const struct runtime_options *options, const struct shard_set *set, const char **reason);
-
-/* What the cache may take: what --mem (limit_bytes; 0: none) leaves over the bytes drawn, or half of what is free. */
-uint64_t runtime_cache_budget(uint64_t limit_bytes, uint64_t drawn_bytes);
 
 /* Gives the loader the cache of --cache, with what limit_bytes (--mem; 0: none) leaves over. The last thing to draw. */
 int runtime_add_cache(struct runtime *runtime, struct loader *loader, uint64_t limit_bytes, struct error *err);

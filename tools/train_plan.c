@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "stages/loader_choices.h"
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/train_job.h"
@@ -53,7 +54,7 @@ static void count(const struct train_job *job, struct train_plan *plan)
 		plan->parameters += net_param(job->net, i)->count;
 	plan->step_flops = plan->view_flops * plan->rows;
 	plan->epoch_flops = plan->step_flops * plan->steps_per_epoch;
-	struct runtime_memory memory = runtime_memory();
+	struct loader_memory memory = loader_memory();
 	plan->machine_bytes = memory.machine_bytes;
 	plan->available_bytes = memory.available_bytes;
 }
