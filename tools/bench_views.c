@@ -4,7 +4,8 @@
  *
  * The process is held to --threads processors, with a decode thread for each; reader, unpacker and the thread that
  * takes the batches share them. So a figure for one thread is what one processor gives, everything included, and may be
- * held against another loader's single worker. Nothing is cached but by the operating system.
+ * held against another loader's single worker. Images' encoded bytes are in memory, as they are from training's second
+ * epoch on, or (--cache none) in the page cache; every image is decoded every time.
  *
  * --second-view measures the first view alone too, in turns with all of them: decoding is paid once, so a second view
  * costs less than the first. --quality makes the same views from images decoded in full and from what is decoded by
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "stages/loader_choices.h"
 #include "stages/view_render.h"
 #include "tools/bench.h"
 #include "tools/command.h"
@@ -28,7 +30,7 @@ struct views_options {
 	uint64_t size, threads, batch, turns, seed, quality_images;
 	double seconds, strength;
 	const char *views, *isa;
-	unsigned decode, io;
+	unsigned decode, io, cache;
 	bool second_view, quality, json;
 };
 
@@ -51,9 +53,11 @@ static const struct option_spec spec[] = {
 	OPTION_GROUP("Length, threads and output"),
 	OPTION_DOUBLE(struct views_options, seconds, "seconds", "S", "2", 0.1, 3600, "of one turn"),
 	OPTION_U64(struct views_options, turns, "turns", "N", "5", 1, MAX_TURNS,
-		"turns to take the median of, after one over all images that warms the page cache"),
+		"turns to take the median of, after one over all images that fills the cache"),
 	OPTION_U64(struct views_options, threads, "threads", "N", "1", 1, 200,
 		"processors to run on, and threads that decode"),
+	OPTION_CHOICE(struct views_options, cache, "cache", "packed|none", "packed",
+		"packed: images lie in memory as stored, after the first turn; none: they are read and decompressed"),
 	OPTION_CHOICE(struct views_options, io, "io", "auto|uring|pread", "auto", "as in train"),
 	OPTION_STRING(struct views_options, isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2 or avx512"),
 	OPTION_FLAG(struct views_options, json, "json", "no", "print the result as one JSON object"),
@@ -164,7 +168,10 @@ static int run_turn(struct views_job *job, struct variant *variant, double until
 static int run_speed(struct views_job *job, struct error *err)
 {
 	double rate;
-	int code = run_turn(job, &job->variants[0], 0, &rate, err); /* every image once: warms the page cache */
+	int code = 0;
+	/* Every image once, to fill the caches. */
+	for (unsigned v = 0; code == 0 && v < job->variant_count; v++)
+		code = run_turn(job, &job->variants[v], 0, &rate, err);
 	for (unsigned v = 0; v < job->variant_count; v++)
 		job->variants[v].decode_ns = job->variants[v].augment_ns = job->variants[v].images = 0;
 	for (uint64_t turn = 0; code == 0 && turn < job->options.turns && !command_interrupted(); turn++)
@@ -203,6 +210,7 @@ static void print_speed(struct views_job *job)
 		cJSON_AddNumberToObject(result, "image_bytes", job->image_bytes);
 		cJSON_AddStringToObject(result, "isa", pixel_kernels_for(job->runtime.isa)->name);
 		cJSON_AddStringToObject(result, "decode", o->decode == DECODE_FULL ? "full" : "needed");
+		cJSON_AddStringToObject(result, "cache", o->cache == 0 ? "packed" : "none");
 		if (job->variant_count == 2)
 			cJSON_AddNumberToObject(result, "second_view_cost", second);
 		json_print(result);
@@ -365,7 +373,11 @@ static int create_loader(struct views_job *job, struct variant *variant, struct 
 	config.whole_batches = true;
 	config.seed = job->options.seed;
 	variant->loader = loader_create(job->runtime.arena, &config, err);
-	return variant->loader ? 0 : err->code;
+	if (!variant->loader)
+		return err->code;
+	return loader_add_cache(variant->loader, job->runtime.arena,
+		job->options.cache == 0 ? CACHE_PACKED : CACHE_NONE, loader_cache_budget(job->runtime.arena, 0) / 2,
+		err);
 }
 
 static int prepare(struct views_job *job, struct error *err)
