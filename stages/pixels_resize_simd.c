@@ -7,6 +7,8 @@
  * along the line. There a vector holds LANES / 4 neighbouring pixels: one multiply-add takes in that many taps of all
  * channels, and the partial sums of LANES / 4 output pixels are added up together. Two output rows are made at a time,
  * which share the weights.
+ *
+ * Output columns are taken in strips, so that the lines that a row is made of stay in the first cache.
  */
 #include "stages/pixels_simd.h"
 
@@ -61,26 +63,36 @@ static void fill_weights(
 		store(weights + j, load(weights + j) * norm);
 }
 
-/* total: what the weights of an output pixel sum to. Output pixels in order, since the last vector of one's weights
- * may reach into the next one's. */
+static float centre_of(const struct resize_axis *axis, uint32_t at, bool mirror)
+{
+	const uint32_t i = mirror ? axis->out - 1 - at : at;
+	return axis->first + (float)((double)axis->scale * (i + 0.5));
+}
+
+/* total: what the weights of an output pixel sum to. Weights are written for output pixels in order, since the last
+ * vector of one's may reach into the next one's. */
 static void axis_fill(struct resize_axis *axis, bool mirror, float total)
 {
 	const float shrink = axis->scale >= 1 ? 1 / axis->scale : 1;
+	uint32_t most = 1;
 	for (uint32_t at = 0; at < axis->out; at++) {
-		const uint32_t i = mirror ? axis->out - 1 - at : at;
-		const float centre = axis->first + (float)((double)axis->scale * (i + 0.5));
+		const float centre = centre_of(axis, at, mirror);
 		const double first = (double)(centre - axis->support) + 0.5;
 		const double end = (double)(centre + axis->support) + 0.5;
 		const uint32_t start = first > 0 ? (uint32_t)first : 0;
 		const uint32_t stop = end < axis->in ? (uint32_t)end : axis->in;
 		axis->start[at] = start;
 		axis->count[at] = stop - start;
-		fill_weights(axis->weights + (size_t)at * axis->taps, start, stop - start, axis->taps, centre, shrink,
-			total);
+		most = stop - start > most ? stop - start : most;
 	}
-	/* Columns behind the last make whole vectors; they weigh nothing. */
+	axis->taps = (most + 3) / 4 * 4;
+	for (uint32_t at = 0; at < axis->out; at++)
+		fill_weights(axis->weights + (size_t)at * axis->taps, axis->start[at], axis->count[at], axis->taps,
+			centre_of(axis, at, mirror), shrink, total);
+	/* Pixels behind the last make whole vectors; they weigh nothing. */
 	const uint32_t behind = pad_up(axis->out) - axis->out;
-	memset(axis->start + axis->out, 0, behind * sizeof *axis->start);
+	for (uint32_t at = axis->out; at < axis->out + behind; at++)
+		axis->start[at] = axis->start[axis->out - 1];
 	memset(axis->weights + (size_t)axis->out * axis->taps, 0,
 		((size_t)behind * axis->taps + PIXELS_PAD) * sizeof(float));
 }
@@ -94,6 +106,12 @@ static float *axis_place(struct resize_axis *axis, float *scratch)
 	return axis->weights + out * axis->taps + PIXELS_PAD;
 }
 
+/* Of a line of `in` source pixels: behind the last it is read as far as the weights go, all zero there. */
+static size_t strip_floats(uint32_t in, uint32_t taps)
+{
+	return pad_up((in + taps) * 4) + PIXELS_PAD;
+}
+
 float *resize_begin(struct resize *resize, const struct pixels_source *source, uint32_t size, bool flip, float *scratch)
 {
 	uint32_t x, y;
@@ -101,15 +119,31 @@ float *resize_begin(struct resize *resize, const struct pixels_source *source, u
 	resize->columns = axis_of(source->x, source->width, size, &x);
 	resize->rows = axis_of(source->y, source->height, size, &y);
 	resize->source.pixels = source->pixels + y * source->stride_bytes + (size_t)x * source->channels;
-	/* Behind its last pixel a line is read as far as the weights go, all zero there. */
-	resize->row_floats = pad_up((resize->columns.in + resize->columns.taps) * 4) + PIXELS_PAD;
-	resize->ring_lines = resize->rows.taps;
+	const size_t most_floats = strip_floats(resize->columns.in, resize->columns.taps);
 	resize->ring = scratch;
-	resize->pair = resize->ring + resize->ring_lines * resize->row_floats;
-	scratch = axis_place(&resize->rows, axis_place(&resize->columns, resize->pair + 2 * resize->row_floats));
+	resize->pair = resize->ring + resize->rows.taps * most_floats;
+	scratch = axis_place(&resize->rows, axis_place(&resize->columns, resize->pair + 2 * most_floats));
 	axis_fill(&resize->columns, flip, 1);
 	axis_fill(&resize->rows, false, 1 / 255.0F);
+	resize->ring_lines = resize->rows.taps;
 	return scratch;
+}
+
+void resize_strip(struct resize *resize, uint32_t from, uint32_t to)
+{
+	const struct resize_axis *columns = &resize->columns;
+	uint32_t first = UINT32_MAX, end = 0;
+	for (uint32_t at = from; at < to; at++) {
+		const uint32_t stop = columns->start[at] + columns->count[at];
+		first = columns->start[at] < first ? columns->start[at] : first;
+		end = stop > end ? stop : end;
+	}
+	resize->from = from;
+	resize->to = to;
+	resize->first = first;
+	resize->in = end - first;
+	resize->row_floats = strip_floats(resize->in, columns->taps);
+	resize->next_line = 0;
 }
 
 /* LANES bytes. (Compilers take a vector of bytes apart one by one to widen it.) */
@@ -124,12 +158,13 @@ INLINE vec floats_of(const uint8_t *p)
 #endif
 }
 
-/* A source line as floats: [in][4], then zeros. */
+/* The strip's part of a source line as floats: [in][4], then zeros. */
 static void convert_line(const struct resize *resize, uint32_t line, float *out)
 {
-	const uint8_t *in = resize->source.pixels + line * resize->source.stride_bytes;
-	const uint32_t width = resize->columns.in;
 	const unsigned channels = resize->source.channels;
+	const uint8_t *in =
+		resize->source.pixels + line * resize->source.stride_bytes + (size_t)resize->first * channels;
+	const uint32_t width = resize->in;
 	uint32_t x = 0;
 	if (channels == 4) {
 		for (; x + PIXELS_GROUP <= width; x += PIXELS_GROUP)
@@ -204,33 +239,48 @@ INLINE vec add_up(const vec sums[PIXELS_GROUP])
 #endif
 }
 
-void resize_rows(struct resize *resize, uint32_t y, float *const planes[3], size_t stride)
+/* LANES output pixels of both rows from column x on. taps: a constant where it is one of the usual numbers. */
+INLINE void weigh_columns(const struct resize *resize, uint32_t x, const uint32_t taps, vec pixels[2][4])
 {
 	const struct resize_axis *columns = &resize->columns;
-	const uint32_t taps = columns->taps;
-	const unsigned rows = y + 1 < resize->rows.out ? 2 : 1;
 	const float *const upper = resize->pair, *const lower = upper + resize->row_floats;
+	_Pragma("GCC unroll 4") for (unsigned q = 0; q < 4; q++)
+	{
+		vec sums[2][PIXELS_GROUP] = {0};
+		_Pragma("GCC unroll 4") for (unsigned p = 0; p < PIXELS_GROUP; p++)
+		{
+			const uint32_t at = x + q * PIXELS_GROUP + p;
+			const float *weights = columns->weights + (size_t)at * taps;
+			const size_t from = 4UL * (columns->start[at] - resize->first);
+			for (uint32_t t = 0; t < taps; t += PIXELS_GROUP) {
+				const vec four = load(weights + t), w = SHUFFLE(four, four, EACH_FOUR_TIMES);
+				sums[0][p] += load(upper + from + 4 * t) * w;
+				sums[1][p] += load(lower + from + 4 * t) * w;
+			}
+		}
+		pixels[0][q] = add_up(sums[0]);
+		pixels[1][q] = add_up(sums[1]);
+	}
+}
+
+void resize_rows(struct resize *resize, uint32_t y, float *const planes[3], size_t stride)
+{
+	const unsigned rows = y + 1 < resize->rows.out ? 2 : 1;
 	resize_vertically(resize, y, resize->pair);
 	if (rows == 2)
 		resize_vertically(resize, y + 1, resize->pair + resize->row_floats);
-	for (uint32_t x = 0; x < columns->out; x += LANES) {
+	for (uint32_t x = resize->from; x < resize->to; x += LANES) {
 		vec pixels[2][4];
-		_Pragma("GCC unroll 4") for (unsigned q = 0; q < 4; q++)
-		{
-			vec sums[2][PIXELS_GROUP] = {0};
-			_Pragma("GCC unroll 4") for (unsigned p = 0; p < PIXELS_GROUP; p++)
-			{
-				const uint32_t at = x + q * PIXELS_GROUP + p;
-				const float *weights = columns->weights + (size_t)at * taps;
-				const size_t from = 4UL * columns->start[at];
-				for (uint32_t t = 0; t < taps; t += PIXELS_GROUP) {
-					const vec four = load(weights + t), w = SHUFFLE(four, four, EACH_FOUR_TIMES);
-					sums[0][p] += load(upper + from + 4 * t) * w;
-					sums[1][p] += load(lower + from + 4 * t) * w;
-				}
-			}
-			pixels[0][q] = add_up(sums[0]);
-			pixels[1][q] = add_up(sums[1]);
+		switch (resize->columns.taps) {
+		case 4:
+			weigh_columns(resize, x, 4, pixels);
+			break;
+		case 8:
+			weigh_columns(resize, x, 8, pixels);
+			break;
+		default:
+			weigh_columns(resize, x, resize->columns.taps, pixels);
+			break;
 		}
 		for (unsigned row = 0; row < rows; row++) {
 			const struct rgb c = split(pixels[row]);

@@ -162,7 +162,8 @@ INLINE struct interleaved interleave(struct rgb c)
 /* ---- pixels_resize_simd.c ---- */
 
 struct resize_axis {
-	uint32_t in, out, taps; /* source pixels that count, output pixels, weights of each (a multiple of 4) */
+	uint32_t in, out, taps; /* source pixels that count, output pixels, weights of each: a multiple of 4, at first
+				   the most there may be */
 	float first; /* where the rectangle begins, in source pixels from the first that counts: 0 or a fraction */
 	float scale, support;	 /* source pixels an output pixel; half the filter's width in source pixels */
 	uint32_t *start, *count; /* [out rounded up to PIXELS_PAD] source pixels that an output pixel is made of */
@@ -172,7 +173,10 @@ struct resize_axis {
 struct resize {
 	struct pixels_source source; /* pixels: of the first source pixel that counts */
 	struct resize_axis columns, rows;
-	size_t row_floats;   /* of a line of source pixels, padded */
+	/* Of the strip at hand: its output columns; the source columns that they are made of, counted like the columns'
+	 * starts; floats of a line of those, padded. */
+	uint32_t from, to, first, in;
+	size_t row_floats;
 	uint32_t ring_lines; /* source lines kept as floats */
 	uint32_t next_line;  /* the first that was not converted yet */
 	float *ring;	     /* [ring_lines][row_floats] */
@@ -184,8 +188,12 @@ struct resize {
 float *resize_begin(
 	struct resize *resize, const struct pixels_source *source, uint32_t size, bool flip, float *scratch);
 
-/* Output rows y and, if y + 1 < size, y + 1, into planes: rows of plane c at planes[c] and stride further. Rows come in
- * order. */
+/* Goes over to output columns from .. to - 1. */
+#define resize_strip ISA_NAME(pixels_resize_strip_)
+void resize_strip(struct resize *resize, uint32_t from, uint32_t to);
+
+/* The strip's part of output rows y and, if y + 1 < size, y + 1, into planes: rows of plane c at planes[c] and stride
+ * further, columns where they belong in the whole row. Rows of a strip come in order. */
 #define resize_rows ISA_NAME(pixels_resize_rows_)
 void resize_rows(struct resize *resize, uint32_t y, float *const planes[3], size_t stride);
 
