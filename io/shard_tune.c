@@ -182,7 +182,7 @@ static int choose_block(struct shard_tuner *tuner, bool dictionary, struct candi
 {
 	static const size_t sizes[] = {16 << 10, 32 << 10, 64 << 10};
 	enum { SIZES = sizeof sizes / sizeof *sizes };
-	struct candidate tried[SIZES];
+	struct candidate tried[SIZES] = {{0}};
 	double smallest = 0;
 	unsigned count = tuner->config.tune_block ? SIZES : 1;
 	for (unsigned i = 0; i < count; i++) {
@@ -207,7 +207,7 @@ static int choose_level(struct shard_tuner *tuner, struct candidate *best, struc
 {
 	static const int levels[] = {3, MEASURED_LEVEL, 9};
 	enum { LEVELS = sizeof levels / sizeof *levels };
-	struct candidate tried[LEVELS];
+	struct candidate tried[LEVELS] = {{0}};
 	double smallest = best->bytes;
 	for (unsigned i = 0; i < LEVELS; i++) {
 		tried[i] = *best;
