@@ -52,6 +52,7 @@ static int out_of_memory(const struct shard_tuner *tuner, struct error *err)
 {
 	return error_set(
 		err, ERROR_MEMORY, "out of memory for a sample of the records of '%s'", tuner->config.writer.path);
+	return ERROR_MEMORY;
 }
 
 struct shard_tuner *shard_tuner_create(const struct shard_tuner_config *config, struct error *err)
@@ -106,18 +107,19 @@ static bool grow(void *array, size_t count, size_t more, size_t *capacity, size_
 
 static int hold(struct shard_tuner *tuner, const struct shard_record_in *record, struct error *err)
 {
-	size_t key_bytes = record->key == NULL ? 0 : strlen(record->key);
-	const char *fault = shard_record_fault(record->key, key_bytes, record->label, tuner->config.writer.class_count,
+	const char *key = record->key == NULL ? "" : record->key;
+	size_t key_bytes = strlen(key);
+	const char *fault = shard_record_fault(key, key_bytes, record->label, tuner->config.writer.class_count,
 		record->width, record->height, (unsigned)record->codec, record->bytes);
 	if (fault != NULL)
-		return error_set(err, ERROR_USAGE, "cannot add '%.200s' to '%s': %s",
-			record->key == NULL ? "" : record->key, tuner->config.writer.path, fault);
+		return error_set(
+			err, ERROR_USAGE, "cannot add '%.200s' to '%s': %s", key, tuner->config.writer.path, fault);
 	if (!grow(&tuner->held, tuner->held_count, 1, &tuner->held_capacity, sizeof *tuner->held) ||
 		!grow(&tuner->bytes, tuner->byte_count, key_bytes + 1 + record->bytes, &tuner->byte_capacity, 1))
 		return out_of_memory(tuner, err);
 	struct held *held = &tuner->held[tuner->held_count++];
 	*held = (struct held){tuner->byte_count, tuner->byte_count + key_bytes + 1, *record};
-	memcpy(tuner->bytes + held->key_at, record->key, key_bytes + 1);
+	memcpy(tuner->bytes + held->key_at, key, key_bytes + 1);
 	memcpy(tuner->bytes + held->data_at, record->data, record->bytes);
 	tuner->byte_count += key_bytes + 1 + record->bytes;
 	return 0;
@@ -180,7 +182,7 @@ static int choose_block(struct shard_tuner *tuner, bool dictionary, struct candi
 {
 	static const size_t sizes[] = {16 << 10, 32 << 10, 64 << 10};
 	enum { SIZES = sizeof sizes / sizeof *sizes };
-	struct candidate tried[SIZES];
+	struct candidate tried[SIZES] = {{0}};
 	double smallest = 0;
 	unsigned count = tuner->config.tune_block ? SIZES : 1;
 	for (unsigned i = 0; i < count; i++) {
@@ -205,7 +207,7 @@ static int choose_level(struct shard_tuner *tuner, struct candidate *best, struc
 {
 	static const int levels[] = {3, MEASURED_LEVEL, 9};
 	enum { LEVELS = sizeof levels / sizeof *levels };
-	struct candidate tried[LEVELS];
+	struct candidate tried[LEVELS] = {{0}};
 	double smallest = best->bytes;
 	for (unsigned i = 0; i < LEVELS; i++) {
 		tried[i] = *best;

@@ -170,12 +170,10 @@ static int write_front(struct shard_writer *writer, const struct shard_writer_co
 		rc = write_padded(writer, table, err);
 	if (rc != 0 || config->dictionary == NULL)
 		return rc;
-	table->bytes = 0;
-	rc = buffer_reserve(table, config->dictionary_bytes, err);
-	if (rc != 0)
-		return rc;
-	buffer_append(table, config->dictionary, config->dictionary_bytes);
-	return write_padded(writer, table, err);
+	static const unsigned char zeros[SHARD_BLOCK_ALIGN];
+	rc = write_out(writer, config->dictionary, config->dictionary_bytes, err);
+	size_t padding = shard_align(config->dictionary_bytes) - config->dictionary_bytes;
+	return rc == 0 ? write_out(writer, zeros, padding, err) : rc;
 }
 
 static int compressor_make(struct shard_writer *writer, const struct shard_writer_config *config, struct error *err)
@@ -188,8 +186,9 @@ static int compressor_make(struct shard_writer *writer, const struct shard_write
 		rc = ZSTD_CCtx_loadDictionary(writer->cctx, config->dictionary, config->dictionary_bytes);
 	if (writer->cctx != NULL && !ZSTD_isError(rc))
 		return 0;
-	return error_set(err, ERROR_MEMORY, "cannot compress for '%s': %s", config->path,
+	error_set(err, ERROR_MEMORY, "cannot compress for '%s': %s", config->path,
 		writer->cctx == NULL ? "out of memory" : ZSTD_getErrorName(rc));
+	return ERROR_MEMORY;
 }
 
 static struct shard_writer *writer_create(const struct shard_writer_config *config, bool dry, struct error *err)

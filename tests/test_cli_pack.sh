@@ -134,6 +134,23 @@ expect 0 inspect folder.ring --json --list 60 && says out '"class_names":["ant",
 	'"height":{"min":12,"median":16,"max":48}' '"key":"ant/ä1.jpg","label":0,"width":24,"height":16,"codec":"jpeg","bytes":348' \
 	'"key":"bee/c1.jpg","label":1,"width":12,"height":12,"codec":"png","bytes":154' '"version":"1.0"'
 result "inspect --json has classes, codecs, sizes and records"
+says out '"ratio":0.' '"decompress_mb_per_s":' '"dictionary_bytes":0' '"stored_blocks":' '"codec_bytes":{"jpeg":'
+result "inspect --json has the ratio, the speed of decompression, and what is stored"
+# The same JPEG, with noise of its own behind its end.
+# shellcheck disable=SC2016 # split knows the name
+mkdir alike && (cd alike && head -c 300000 /dev/urandom | split -a 4 -b 200 --filter='cat ../b.jpg - >"$FILE.jpg"')
+expect 0 pack alike -o alike.ring --dictionary 2K && says err "chosen on the first 1500 images: blocks of " "dictionary of 2.0 KB" &&
+	expect 0 verify alike.ring && expect 0 inspect alike.ring --json &&
+	says out '"version":"1.1"' '"stored_blocks":0' && ! says out '"dictionary_bytes":0' &&
+	expect 0 inspect alike.ring && says out "dictionary    " "decompress    "
+result "a dictionary is trained, told and read"
+cp alike.ring first.ring && expect 0 pack alike -o alike.ring --dictionary 2K --jobs 2 && cmp alike.ring first.ring
+result "the same images get the same dictionary and choice"
+expect 0 pack alike -o plain.ring --dictionary none --block 64K --zstd 3 && ! says err "chosen" &&
+	expect 0 inspect plain.ring --json && says out '"version":"1.0"' '"dictionary_bytes":0' &&
+	expect 0 pack alike -o plain.ring --dictionary 1K --block 4K && expect 0 inspect plain.ring && says out "(shard format 1.1)" &&
+	expect 2 pack alike -o plain.ring --dictionary some && says err "--dictionary some" "a size in bytes" "auto|none"
+result "--dictionary none, a size, and what is neither"
 expect 0 inspect folder.ring && says out "jpeg 30 webp 15 png 15" "12 to 64, median 16" && [ ! -s err ]
 result "inspect for people prints on stdout"
 records folder.ring >want

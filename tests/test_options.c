@@ -34,7 +34,7 @@ static const struct option_spec spec[] = {
 	OPTION_GROUP("Work"),
 	OPTION_U64(struct paint, epochs, "epochs", "N", "100", 1, 1000, "how long"),
 	OPTION_U64(struct paint, seed, "seed", "N", "0", 0, UINT64_MAX, "randomness"),
-	OPTION_SIZE(struct paint, block, "block", "64K", 4096, 1 << 30, "of a block"),
+	OPTION_SIZE(struct paint, block, "block", "64K", 4096, 1 << 30, "of a block", .choices = "auto|none"),
 	OPTION_DOUBLE(struct paint, rate, "rate", "RATE", "0.3", 0, 10, "learning rate"),
 	OPTION_DOUBLE(struct paint, area, "area", "A", "0.08", -DBL_MAX, DBL_MAX, "least area"),
 	OPTION_CHOICE(struct paint, colour, "colour", "red|green|blue", "green", "of the paint", .letter = 'c'),
@@ -52,7 +52,7 @@ static const struct option_table table = {.command = "train",
 	.operand_max = 2,
 	.examples = "ringclr train x -o y\n"};
 
-enum { MAX_ARGUMENTS = 16 };
+enum { MAX_ARGUMENTS = 20 };
 
 /* Splits a line at blanks and reads it. */
 static int read_line(struct options *options, struct paint *paint, const char *line, struct error *err)
@@ -150,7 +150,8 @@ static void test_numbers(void **state)
 		const char *text;
 		uint64_t bytes;
 	} sizes[] = {{"4096", 4096}, {"64K", 65536}, {"64k", 65536}, {"64KiB", 65536}, {"64KB", 65536},
-		{"1.5M", 1572864}, {"1G", 1 << 30}, {"0.5G", 1 << 29}};
+		{"1.5M", 1572864}, {"1G", 1 << 30}, {"0.5G", 1 << 29}, {"auto", OPTION_WORD(0)},
+		{"none", OPTION_WORD(1)}};
 	struct options options;
 	struct paint paint;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -295,12 +296,14 @@ static void test_record(void **state)
 	struct paint paint, other;
 	struct error err = {0};
 	expect_good(&options, &paint,
-		"in -o x --seed 18446744073709551615 --rate 0.1 --epochs 3 --colour blue --no-shuffle --json --area "
+		"in -o x --seed 18446744073709551615 --rate 0.1 --epochs 3 --block none --colour blue --no-shuffle "
+		"--json --area "
 		"1e300");
 	cJSON *made = options_record(&options);
 	char *text = cJSON_PrintUnformatted(made);
 	cJSON_Delete(made);
 	assert_non_null(strstr(text, "\"epochs\":{\"value\":3,\"origin\":\"flag\"}"));
+	assert_non_null(strstr(text, "\"block\":{\"value\":\"none\",\"origin\":\"flag\"}"));
 	assert_non_null(strstr(text, "\"note\":{\"value\":\"none\",\"origin\":\"default\"}"));
 	assert_non_null(strstr(text, "\"json\":{\"value\":true,\"origin\":\"flag\"}"));
 	cJSON *record = cJSON_Parse(text);
@@ -358,7 +361,7 @@ static void test_help(void **state)
 		"\nOutput:\n  -o, --output FILE         where to [required]\n", "\nWork:\n",
 		"how long [default 100; 1 to 1000]", "randomness [default 0]", "of a block [default 64K; 4K to 1G]",
 		"learning rate [default 0.3; 0 to 10]", "least area [default 0.08]\n", "--colour red|green|blue\n",
-		"of the paint [default green]", "-j, --json                one object\n",
+		"--block auto|none|SIZE", "of the paint [default green]", "-j, --json                one object\n",
 		"--[no-]shuffle        in random order [default yes]\n", "--config FILE", "-h, --help",
 		"\nExamples:\n  ringclr train x -o y\n"};
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {

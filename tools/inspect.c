@@ -185,8 +185,10 @@ static int find_speed(const struct shard *shard, struct summary *summary, struct
 	unsigned char *disk = malloc(shard_max_disk_bytes(shard)), *raw = malloc(shard_max_raw_bytes(shard));
 	struct shard_unpacker *unpacker = shard_unpacker_create(err);
 	int rc = unpacker == NULL ? err->code : 0;
-	if (rc == 0 && (disk == NULL || raw == NULL))
-		rc = error_set(err, ERROR_MEMORY, "out of memory for a block of %s", shard_path(shard));
+	if (rc == 0 && (disk == NULL || raw == NULL)) {
+		error_set(err, ERROR_MEMORY, "out of memory for a block of %s", shard_path(shard));
+		rc = ERROR_MEMORY;
+	}
 	if (rc == 0) {
 		memset(raw, 0, shard_max_raw_bytes(shard)); /* its pages are there before the clock runs */
 		rc = time_blocks(shard, unpacker, disk, raw, summary, err);
