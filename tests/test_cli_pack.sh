@@ -121,7 +121,7 @@ cp a.jpg images/bee/._a1.jpg
 cp a.jpg images/.hidden.jpg
 find images -type f | sed 's|^images/||' | LC_ALL=C sort >names
 
-echo 1..57
+echo 1..61
 
 expect 0 pack images -o folder.ring --json
 result "a folder is packed"
