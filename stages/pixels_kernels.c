@@ -41,6 +41,6 @@ size_t pixels_scratch_floats(uint32_t max_width, uint32_t max_height, uint32_t s
 {
 	const size_t padded = pad_up(size);
 	const size_t columns = taps_of(max_width + 1, size), rows = taps_of(max_height + 1, size);
-	const size_t line = pad_up((max_width + 1 + columns) * 4) + WIDEST;
+	const size_t line = ((max_width + 1 + columns) * 4 / (4 * WIDEST) + 1) * 4 * WIDEST;
 	return 4 * size * padded + 8 * padded + (rows + 2) * line + padded * (columns + rows + 4) + 2 * (size_t)WIDEST;
 }

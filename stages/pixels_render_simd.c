@@ -11,8 +11,6 @@
 
 #include <math.h>
 
-enum { STRIP = 64 }; /* output columns that are resized at a time, a multiple of PIXELS_PAD */
-
 struct view {
 	uint32_t size, padded; /* columns of a row; of a plane's row */
 	float *planes;	       /* [3][size][padded] */
@@ -103,15 +101,13 @@ struct walk {
 	bool last; /* the view is finished */
 };
 
-/* Columns from .. to - 1 of one row in planes, to planes or to the batch; the sum of their lumas, if it is asked for.
- */
-static double walk_row(
-	const struct view *view, const struct walk *walk, float *const row[3], uint32_t y, uint32_t from, uint32_t to)
+/* One row in planes, to planes or to the batch; the sum of its lumas, if it is asked for. */
+static double walk_row(const struct view *view, const struct walk *walk, float *const row[3], uint32_t y)
 {
 	const uint32_t size = view->size;
 	float *out = view->out + (size_t)y * size * 3;
 	vec sums = {0};
-	for (uint32_t x = from; x < to; x += LANES) {
+	for (uint32_t x = 0; x < size; x += LANES) {
 		struct rgb c = {load(row[0] + x), load(row[1] + x), load(row[2] + x)};
 		for (size_t i = 0; i < walk->count; i++)
 			c = apply(&walk->ops[i], c, view->rest);
@@ -140,8 +136,8 @@ static double walk_row(
 	return walk->sum ? (double)sum_of(sums) : 0;
 }
 
-/* Columns from .. to - 1 of all rows; the sum of their lumas. */
-static double walk_strip(const struct view *view, const struct walk *walk, uint32_t from, uint32_t to)
+/* All rows; the sum of their lumas. */
+static double walk_view(struct view *view, const struct walk *walk)
 {
 	const uint32_t size = view->size, padded = view->padded;
 	const size_t plane = (size_t)size * padded;
@@ -153,22 +149,9 @@ static double walk_strip(const struct view *view, const struct walk *walk, uint3
 		float *const second[3] = {rows[0] + padded, rows[1] + padded, rows[2] + padded};
 		if (view->resize)
 			resize_rows(view->resize, y, rows, padded);
-		sum += walk_row(view, walk, rows, y, from, to);
+		sum += walk_row(view, walk, rows, y);
 		if (y + 1 < size)
-			sum += walk_row(view, walk, second, y + 1, from, to);
-	}
-	return sum;
-}
-
-static double walk_view(struct view *view, const struct walk *walk)
-{
-	const uint32_t size = view->size, width = view->resize ? STRIP : size;
-	double sum = 0;
-	for (uint32_t from = 0; from < size; from += width) {
-		const uint32_t to = from + width < size ? from + width : size;
-		if (view->resize)
-			resize_strip(view->resize, from, to);
-		sum += walk_strip(view, walk, from, to);
+			sum += walk_row(view, walk, second, y + 1);
 	}
 	view->resize = NULL;
 	return sum;

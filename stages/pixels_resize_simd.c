@@ -6,13 +6,13 @@
  * An output row is a weighted sum of such lines (all of them vectors), in `pair`; its pixels are then weighted sums
  * along the line. There a vector holds LANES / 4 neighbouring pixels: one multiply-add takes in that many taps of all
  * channels, and the partial sums of LANES / 4 output pixels are added up together. Two output rows are made at a time,
- * which share the weights.
- *
- * Output columns are taken in strips, so that the lines that a row is made of stay in the first cache.
+ * which share the columns' weights.
  */
 #include "stages/pixels_simd.h"
 
 #include <math.h>
+
+enum { LINES_AHEAD = 4, LINE_PAD = 4 * PIXELS_PAD };
 
 static uint32_t pad_up(uint32_t n)
 {
@@ -106,12 +106,6 @@ static float *axis_place(struct resize_axis *axis, float *scratch)
 	return axis->weights + out * axis->taps + PIXELS_PAD;
 }
 
-/* Of a line of `in` source pixels: behind the last it is read as far as the weights go, all zero there. */
-static size_t strip_floats(uint32_t in, uint32_t taps)
-{
-	return pad_up((in + taps) * 4) + PIXELS_PAD;
-}
-
 float *resize_begin(struct resize *resize, const struct pixels_source *source, uint32_t size, bool flip, float *scratch)
 {
 	uint32_t x, y;
@@ -119,31 +113,16 @@ float *resize_begin(struct resize *resize, const struct pixels_source *source, u
 	resize->columns = axis_of(source->x, source->width, size, &x);
 	resize->rows = axis_of(source->y, source->height, size, &y);
 	resize->source.pixels = source->pixels + y * source->stride_bytes + (size_t)x * source->channels;
-	const size_t most_floats = strip_floats(resize->columns.in, resize->columns.taps);
-	resize->ring = scratch;
-	resize->pair = resize->ring + resize->rows.taps * most_floats;
-	scratch = axis_place(&resize->rows, axis_place(&resize->columns, resize->pair + 2 * most_floats));
+	/* Behind its last pixel a line is read as far as the weights go, all zero there. */
+	resize->row_floats = ((resize->columns.in + resize->columns.taps) * 4 + LINE_PAD - 1) / LINE_PAD * LINE_PAD;
+	resize->ring_lines = resize->rows.taps;
+	resize->pair = scratch;
+	resize->ring = resize->pair + 2 * resize->row_floats;
+	scratch = axis_place(&resize->columns, resize->ring + resize->ring_lines * resize->row_floats);
+	scratch = axis_place(&resize->rows, scratch);
 	axis_fill(&resize->columns, flip, 1);
 	axis_fill(&resize->rows, false, 1 / 255.0F);
-	resize->ring_lines = resize->rows.taps;
 	return scratch;
-}
-
-void resize_strip(struct resize *resize, uint32_t from, uint32_t to)
-{
-	const struct resize_axis *columns = &resize->columns;
-	uint32_t first = UINT32_MAX, end = 0;
-	for (uint32_t at = from; at < to; at++) {
-		const uint32_t stop = columns->start[at] + columns->count[at];
-		first = columns->start[at] < first ? columns->start[at] : first;
-		end = stop > end ? stop : end;
-	}
-	resize->from = from;
-	resize->to = to;
-	resize->first = first;
-	resize->in = end - first;
-	resize->row_floats = strip_floats(resize->in, columns->taps);
-	resize->next_line = 0;
 }
 
 /* LANES bytes. (Compilers take a vector of bytes apart one by one to widen it.) */
@@ -158,13 +137,16 @@ INLINE vec floats_of(const uint8_t *p)
 #endif
 }
 
-/* The strip's part of a source line as floats: [in][4], then zeros. */
+/* A source line as floats: [in][4], then zeros. */
 static void convert_line(const struct resize *resize, uint32_t line, float *out)
 {
 	const unsigned channels = resize->source.channels;
-	const uint8_t *in =
-		resize->source.pixels + line * resize->source.stride_bytes + (size_t)resize->first * channels;
-	const uint32_t width = resize->in;
+	const uint8_t *in = resize->source.pixels + line * resize->source.stride_bytes;
+	const uint32_t width = resize->columns.in;
+	/* Lines of a crop lie too far apart to be foreseen. */
+	if (line + LINES_AHEAD < resize->rows.in)
+		for (uint32_t at = 0; at < width * channels; at += 64)
+			__builtin_prefetch(in + LINES_AHEAD * resize->source.stride_bytes + at);
 	uint32_t x = 0;
 	if (channels == 4) {
 		for (; x + PIXELS_GROUP <= width; x += PIXELS_GROUP)
@@ -198,30 +180,18 @@ static void resize_vertically(struct resize *resize, uint32_t y, float *out)
 		convert_line(resize, resize->next_line, line_of(resize, resize->next_line));
 	const size_t floats = resize->row_floats;
 	const float *const ring_end = resize->ring + resize->ring_lines * floats, *const top = line_of(resize, start);
-	/* Rows are padded to PIXELS_PAD floats: a multiple of the widest vector. */
-	size_t i = 0;
-	for (; i + 4 * LANES <= floats; i += 4 * LANES) {
+	/* Four vectors at a time; lines are padded to them. */
+	for (size_t i = 0; i < floats; i += 4 * LANES) {
 		vec sum[4] = {0};
 		const float *line = top + i;
 		for (uint32_t t = 0; t < count; t++) {
 			const vec w = splat(weights[t]);
-			for (unsigned j = 0; j < 4; j++)
-				sum[j] += load(line + j * LANES) * w;
+			_Pragma("GCC unroll 4") for (unsigned j = 0; j < 4; j++) sum[j] += load(line + j * LANES) * w;
 			line += floats;
 			line = line >= ring_end ? line - resize->ring_lines * floats : line;
 		}
 		for (unsigned j = 0; j < 4; j++)
 			store(out + i + j * LANES, sum[j]);
-	}
-	for (; i < floats; i += LANES) {
-		vec sum = {0};
-		const float *line = top + i;
-		for (uint32_t t = 0; t < count; t++) {
-			sum += load(line) * weights[t];
-			line += floats;
-			line = line >= ring_end ? line - resize->ring_lines * floats : line;
-		}
-		store(out + i, sum);
 	}
 }
 
@@ -251,7 +221,7 @@ INLINE void weigh_columns(const struct resize *resize, uint32_t x, const uint32_
 		{
 			const uint32_t at = x + q * PIXELS_GROUP + p;
 			const float *weights = columns->weights + (size_t)at * taps;
-			const size_t from = 4UL * (columns->start[at] - resize->first);
+			const size_t from = 4UL * columns->start[at];
 			for (uint32_t t = 0; t < taps; t += PIXELS_GROUP) {
 				const vec four = load(weights + t), w = SHUFFLE(four, four, EACH_FOUR_TIMES);
 				sums[0][p] += load(upper + from + 4 * t) * w;
@@ -269,7 +239,7 @@ void resize_rows(struct resize *resize, uint32_t y, float *const planes[3], size
 	resize_vertically(resize, y, resize->pair);
 	if (rows == 2)
 		resize_vertically(resize, y + 1, resize->pair + resize->row_floats);
-	for (uint32_t x = resize->from; x < resize->to; x += LANES) {
+	for (uint32_t x = 0; x < resize->columns.out; x += LANES) {
 		vec pixels[2][4];
 		switch (resize->columns.taps) {
 		case 4:

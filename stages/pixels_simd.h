@@ -173,14 +173,11 @@ struct resize_axis {
 struct resize {
 	struct pixels_source source; /* pixels: of the first source pixel that counts */
 	struct resize_axis columns, rows;
-	/* Of the strip at hand: its output columns; the source columns that they are made of, counted like the columns'
-	 * starts; floats of a line of those, padded. */
-	uint32_t from, to, first, in;
-	size_t row_floats;
-	uint32_t ring_lines; /* source lines kept as floats */
+	size_t row_floats;   /* of a line of source pixels, padded */
+	uint32_t ring_lines; /* source lines kept as floats: what an output row is made of at most */
 	uint32_t next_line;  /* the first that was not converted yet */
 	float *ring;	     /* [ring_lines][row_floats] */
-	float *pair;	     /* [2][row_floats] */
+	float *pair;	     /* [2][row_floats] two output rows at the source's width */
 };
 
 /* Lays the resize out in scratch and returns what is left of it. */
@@ -188,12 +185,8 @@ struct resize {
 float *resize_begin(
 	struct resize *resize, const struct pixels_source *source, uint32_t size, bool flip, float *scratch);
 
-/* Goes over to output columns from .. to - 1. */
-#define resize_strip ISA_NAME(pixels_resize_strip_)
-void resize_strip(struct resize *resize, uint32_t from, uint32_t to);
-
-/* The strip's part of output rows y and, if y + 1 < size, y + 1, into planes: rows of plane c at planes[c] and stride
- * further, columns where they belong in the whole row. Rows of a strip come in order. */
+/* Output rows y and, if y + 1 < size, y + 1, into planes: rows of plane c at planes[c] and stride further. Rows come in
+ * order. */
 #define resize_rows ISA_NAME(pixels_resize_rows_)
 void resize_rows(struct resize *resize, uint32_t y, float *const planes[3], size_t stride);
 
