@@ -9,13 +9,16 @@ are counted here. Its views stay bytes; ringclr's are floats in [0, 1].
       fastargs matplotlib pandas PyYAML psutil tqdm terminaltables && ffcv/bin/pip install --no-deps --no-build-isolation ffcv
       (needs libopencv-dev and libturbojpeg0-dev)
   taskset -c 0 ffcv/bin/python tools/peers/ffcv_views.py --images FOLDER --mode jpg
+
+FFCV encodes JPEGs anew (quality 90, chroma at half size): fewer bytes than most originals. --export writes those images, so
+that another loader can be measured on the same ones.
 """
 import argparse, json, pathlib, statistics, time
 
 import numpy
 from PIL import Image
 from ffcv.fields import IntField, RGBImageField
-from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
+from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder, encode_jpeg, resizer
 from ffcv.loader import Loader, OrderOption
 from ffcv.transforms import RandomHorizontalFlip, ToTensor
 from ffcv.writer import DatasetWriter
@@ -27,7 +30,8 @@ parser.add_argument("--size", type=int, default=224)
 parser.add_argument("--max-resolution", type=int, default=500, help="longer sides are shrunk to this when packing")
 parser.add_argument("--workers", type=int, default=1)
 parser.add_argument("--epochs", type=int, default=6, help="the first is not counted")
-parser.add_argument("--beton", default="/tmp/ringclr-peer.beton", help="data set to write, or to use if it exists")
+parser.add_argument("--export", help="write the images as FFCV keeps them to this folder, and stop")
+parser.add_argument("--beton", default="peer.beton", help="data set to write, or to use if it exists")
 options = parser.parse_args()
 
 
@@ -39,8 +43,17 @@ class Folder:
         return len(self.paths)
 
     def __getitem__(self, index):
+        if index >= len(self.paths):
+            raise IndexError
         return Image.open(self.paths[index]).convert("RGB"), index
 
+
+if options.export:
+    pathlib.Path(options.export).mkdir(parents=True, exist_ok=True)
+    for image, index in Folder(options.images):
+        jpeg = encode_jpeg(resizer(numpy.array(image), options.max_resolution), 90)
+        (pathlib.Path(options.export) / f"{index:05}.jpg").write_bytes(jpeg.tobytes())
+    raise SystemExit
 
 if not pathlib.Path(options.beton).exists():
     field = RGBImageField(write_mode=options.mode, max_resolution=options.max_resolution, jpeg_quality=90)
