@@ -48,7 +48,7 @@ INLINE vec cubic(vec x)
 static void fill_weights(
 	float *weights, uint32_t start, uint32_t count, uint32_t taps, float centre, float shrink, float total)
 {
-	vec lane, sums = {0};
+	vec lane = {0}, sums = {0};
 	for (int i = 0; i < LANES; i++)
 		lane[i] = (float)i;
 	for (uint32_t j = 0; j < taps; j += LANES) {

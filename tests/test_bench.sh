@@ -198,7 +198,7 @@ for how in "--direct" "--io pread --order window --window 7" "--order sequential
 	all_read=$?
 	[ $all_read -eq 0 ] || break
 done
-[ $all_read -eq 0 ]
+[ "$all_read" -eq 0 ]
 result "read by every engine and order, past the page cache and through it"
 cp large.ring damaged.ring && printf x | dd of=damaged.ring bs=1 seek=13000 conv=notrunc 2>err &&
 	bench 1 read damaged.ring --order sequential --reads 60 --check && says err damaged.ring &&

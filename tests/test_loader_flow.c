@@ -56,6 +56,7 @@ static void delay_if_slow(uint32_t width)
 	struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,         \
 		uint32_t height, const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes,            \
 		struct codec_pixels *out, struct error *err
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names */
 int __real_codec_decode(WHOLE);
 int __wrap_codec_decode(WHOLE);
 int __real_codec_decode_region(REGION);
@@ -73,6 +74,8 @@ int __wrap_codec_decode_region(REGION)
 	return __real_codec_decode_region(
 		context, codec, data, bytes, width, height, region, buffer, capacity_bytes, out, err);
 }
+
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 struct fixture {
 	char *folder, *path;

@@ -3,31 +3,9 @@
 # --autotune changes no byte. Prints TAP.
 set -u
 
-ringclr=${RINGCLR:-./ringclr}
 command -v python3 >/dev/null 2>&1 || { echo "1..0 # SKIP python3, which reads the results, is not installed"; exit 0; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ringclr-profile.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failures=0
-
-# ok DESCRIPTION COMMAND...: one test; the command's output is shown when it fails.
-ok() {
-	description=$1
-	shift
-	count=$((count + 1))
-	if "$@" >"$dir/output" 2>&1; then
-		echo "ok $count - $description"
-	else
-		failures=$((failures + 1))
-		echo "not ok $count - $description"
-		sed 's/^/# /' "$dir/output"
-	fi
-}
-
-skip() {
-	count=$((count + 1))
-	echo "ok $count - $1 # SKIP $2"
-}
+# shellcheck source=tests/helper_tap.sh
+. tests/helper_tap.sh
 
 profile() {
 	"$ringclr" profile "$dir/train.ring" --size 16 --batch 32 --seconds 0.3 "$@"
@@ -361,5 +339,4 @@ if [ -n "$chromium" ]; then
 else
 	skip "the reports open in a browser" "chromium is not installed"
 fi
-echo "1..$count"
-[ "$failures" -eq 0 ]
+tap_end

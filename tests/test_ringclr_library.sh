@@ -4,31 +4,9 @@
 set -u
 
 build=${BUILD:?the folder of the build}
-ringclr=${RINGCLR:-./ringclr}
 command -v pkg-config >/dev/null 2>&1 || { echo "1..0 # SKIP pkg-config is not installed"; exit 0; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ringclr-library.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failures=0
-
-# ok DESCRIPTION COMMAND...: one test; the command's output is shown when it fails.
-ok() {
-	description=$1
-	shift
-	count=$((count + 1))
-	if "$@" >"$dir/output" 2>&1; then
-		echo "ok $count - $description"
-	else
-		failures=$((failures + 1))
-		echo "not ok $count - $description"
-		sed 's/^/# /' "$dir/output"
-	fi
-}
-
-skip() {
-	count=$((count + 1))
-	echo "ok $count - $1 # SKIP $2"
-}
+# shellcheck source=tests/helper_tap.sh
+. tests/helper_tap.sh
 
 # The compiler and the sanitizers of the build.
 compiler=$(sed 's/ .*//' "$build/flags")
@@ -143,5 +121,4 @@ else
 fi
 ok "everything goes away again" uninstalled
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+tap_end

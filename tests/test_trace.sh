@@ -3,26 +3,9 @@
 # goes on; a table of where the time went; the same weights as without. Prints TAP.
 set -u
 
-ringclr=${RINGCLR:-./ringclr}
 command -v python3 >/dev/null 2>&1 || { echo "1..0 # SKIP python3, which reads the trace, is not installed"; exit 0; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ringclr-trace.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failures=0
-
-# ok DESCRIPTION COMMAND...: one test; the command's output is shown when it fails.
-ok() {
-	description=$1
-	shift
-	count=$((count + 1))
-	if "$@" >"$dir/output" 2>&1; then
-		echo "ok $count - $description"
-	else
-		failures=$((failures + 1))
-		echo "not ok $count - $description"
-		sed 's/^/# /' "$dir/output"
-	fi
-}
+# shellcheck source=tests/helper_tap.sh
+. tests/helper_tap.sh
 
 # A run of 2 epochs of 4 steps, wide enough that backward takes a while.
 train() {
@@ -176,5 +159,4 @@ ok "a trace changes no result" same_weights
 ok "a table says where the time went" table
 ok "evaluations are traced too" evaluated
 ok "a trace that cannot be written is named, after the run" unwritable
-echo "1..$count"
-[ "$failures" -eq 0 ]
+tap_end

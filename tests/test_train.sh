@@ -3,38 +3,8 @@
 # kill -9 and after Ctrl-C; refusals; the floors. Prints TAP.
 set -u
 
-ringclr=${RINGCLR:-./ringclr}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ringclr-train.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failures=0
-
-# ok DESCRIPTION COMMAND...: one test; the command's output is shown when it fails.
-ok() {
-	description=$1
-	shift
-	count=$((count + 1))
-	if "$@" >"$dir/output" 2>&1; then
-		echo "ok $count - $description"
-	else
-		failures=$((failures + 1))
-		echo "not ok $count - $description"
-		sed 's/^/# /' "$dir/output"
-	fi
-}
-
-# fails CODE PATTERN COMMAND...: the command exits with CODE and says PATTERN on stderr, and nothing on stdout.
-fails() {
-	wanted=$1
-	pattern=$2
-	shift 2
-	"$@" >"$dir/stdout" 2>"$dir/stderr"
-	got=$?
-	cat "$dir/stderr"
-	[ "$got" -eq "$wanted" ] || { echo "exit $got, wanted $wanted"; return 1; }
-	grep -q -- "$pattern" "$dir/stderr" || { echo "no '$pattern' in the message"; return 1; }
-	[ ! -s "$dir/stdout" ] || { echo "something on stdout"; return 1; }
-}
+# shellcheck source=tests/helper_tap.sh
+. tests/helper_tap.sh
 
 # A run of 4 epochs of 5 steps, small enough for the sanitizers. In the background with replace_shell=exec, so that $! is ringclr.
 train() {
@@ -265,5 +235,4 @@ ok "eval without an encoder is a usage error" fails 2 "encoder" "$ringclr" eval 
 ok "embed writes features and labels" embedded
 ok "profile names a bottleneck" profiled
 ok "--views of embed, eval and profile" other_views
-echo "1..$count"
-[ "$failures" -eq 0 ]
+tap_end

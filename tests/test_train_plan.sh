@@ -3,38 +3,8 @@
 # --resume and the checkpoint keep; the plan that --dry-run prints; the limit of --mem. Prints TAP.
 set -u
 
-ringclr=${RINGCLR:-./ringclr}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ringclr-plan.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failures=0
-
-# ok DESCRIPTION COMMAND...: one test; the command's output is shown when it fails.
-ok() {
-	description=$1
-	shift
-	count=$((count + 1))
-	if "$@" >"$dir/output" 2>&1; then
-		echo "ok $count - $description"
-	else
-		failures=$((failures + 1))
-		echo "not ok $count - $description"
-		sed 's/^/# /' "$dir/output"
-	fi
-}
-
-# fails CODE PATTERN COMMAND...: the command exits with CODE and says PATTERN on stderr, and nothing on stdout.
-fails() {
-	wanted=$1
-	pattern=$2
-	shift 2
-	"$@" >"$dir/stdout" 2>"$dir/stderr"
-	got=$?
-	cat "$dir/stderr"
-	[ "$got" -eq "$wanted" ] || { echo "exit $got, wanted $wanted"; return 1; }
-	grep -q -- "$pattern" "$dir/stderr" || { echo "no '$pattern' in the message"; return 1; }
-	[ ! -s "$dir/stdout" ] || { echo "something on stdout"; return 1; }
-}
+# shellcheck source=tests/helper_tap.sh
+. tests/helper_tap.sh
 
 # A run of 2 epochs of 2 steps.
 train() {
@@ -186,5 +156,4 @@ ok "--dry-run predicts from timed steps" predicted
 ok "--dry-run in words, without a folder" in_words
 ok "--dry-run --resume changes nothing" plan_to_resume
 ok "a run needs a folder" fails 2 "--output RUN is needed" "$ringclr" train "$dir/train.ring"
-echo "1..$count"
-[ "$failures" -eq 0 ]
+tap_end

@@ -3,29 +3,8 @@
 # convolution. Prints TAP.
 set -u
 
-ringclr=${RINGCLR:-./ringclr}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ringclr-threads.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failures=0
-
-# ok DESCRIPTION COMMAND...: one test; the command's output is shown when it fails. Status 77: skipped, for the reason
-# in its last line.
-ok() {
-	description=$1
-	shift
-	count=$((count + 1))
-	"$@" >"$dir/output" 2>&1
-	case $? in
-	0) echo "ok $count - $description" ;;
-	77) echo "ok $count - $description # SKIP $(tail -n 1 "$dir/output")" ;;
-	*)
-		failures=$((failures + 1))
-		echo "not ok $count - $description"
-		sed 's/^/# /' "$dir/output"
-		;;
-	esac
-}
+# shellcheck source=tests/helper_tap.sh
+. tests/helper_tap.sh
 
 # Epochs of 5 steps. A sanitizer is slow, and what it looks for happens at every step.
 epochs=10
@@ -78,5 +57,4 @@ for precision in fp32 bf16; do
 	done
 done
 [ "$epochs" -lt 10 ] || ok "the loss falls meanwhile" learns
-echo "1..$count"
-[ "$failures" -eq 0 ]
+tap_end
