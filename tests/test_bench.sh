@@ -219,7 +219,9 @@ bench 0 views small.ring --size 8 --views "1x crop(0.9,1)" --quality --quality-i
 assert r == {"views": 20, "views_equal": 20}, r' && bench 0 views large.ring --quality && says out "are the same floats"
 result "views --quality: what is decoded as needed is what a whole image gives"
 bench 2 views small.ring --threads 200 && says err "--threads 200" && bench 2 views small.ring --views flop &&
-	says err "flop" && bench 1 views nowhere.ring && bench 2 views
+	says err "flop" && bench 1 views nowhere.ring && bench 2 views &&
+	bench 2 views small.ring --views "1x crop" --second-view && says err "--second-view" &&
+	bench 2 views small.ring --quality --decode full && says err "--quality"
 result "views: more threads than processors, a policy and a file that are not there"
 
 bench 2 step --views 7 && says err "ringclr bench step: --views 7 is odd" && bench 2 kernels --views 7

@@ -323,6 +323,8 @@ ok "the trace: a track a thread, every item once" look trace
 ok "the report is one file, well-formed, and holds the result" look report
 ok "keys are escaped in the report" report_of_strange
 ok "--target that is not reached: exit code 3" too_slow
+ok "two outputs of one name" fails 2 "--trace and --report are the same file" "$ringclr" profile "$dir/some.ring" \
+	--trace "$dir/one" --report "$dir/one"
 ok "a report that cannot be written is named" unwritable
 ok "--autotune says what it chose" autotuned
 ok "--autotune keeps to --mem" under_limit

@@ -133,7 +133,7 @@ static void test_memory(void **state)
 	(void)state;
 	struct autotune_input in = input(4);
 	struct autotune_choice whole = autotune_choose(&in);
-	size_t need = 4 * 1000 + whole.unpackers * 100 + 8 * 10 + 32 * 1 + 3 * 5000;
+	size_t need = 4 * 1000 + whole.unpackers * 100 + 16 * 10 + 32 * 1 + 3 * 5000;
 	in.room_bytes = need;
 	assert_false(autotune_choose(&in).cut);
 	in.room_bytes = need - 1;
@@ -141,11 +141,11 @@ static void test_memory(void **state)
 	assert_true(choice.cut);
 	assert_int_equal(choice.batches, 2);
 	assert_int_equal(choice.depth, 8);
-	in.room_bytes = need - 5000 - 41;
+	in.room_bytes = need - 5000 - 81;
 	choice = autotune_choose(&in);
 	assert_int_equal(choice.depth, 2);
 	assert_int_equal(choice.loader_threads, 4);
-	in.room_bytes = 2 * 5000 + 2000 + 100 + 20 + 32;
+	in.room_bytes = 2 * 5000 + 2000 + 100 + 40 + 32;
 	choice = autotune_choose(&in);
 	assert_int_equal(choice.loader_threads, 2);
 	assert_int_equal(choice.unpackers, 1);

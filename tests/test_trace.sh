@@ -138,13 +138,12 @@ evaluated() {
 		python3 "$dir/look.py" "$dir/evaluated.json" nest && python3 "$dir/look.py" "$dir/evaluated.json" parses && table
 }
 
-# Nothing is left where the trace cannot be written, and the run itself is whole.
+# Where the trace cannot be written, that is said before the run begins, and no run is left.
 unwritable() {
 	train "$dir/unwritable" --trace "$dir/no/such/folder/trace.json" 2>"$dir/stderr"
 	code=$?
 	cat "$dir/stderr"
-	[ $code -eq 1 ] && grep -q "no/such/folder/trace.json" "$dir/stderr" &&
-		cmp "$dir/plain/checkpoint.safetensors" "$dir/unwritable/checkpoint.safetensors"
+	[ $code -eq 1 ] && grep -q "no/such/folder/trace.json" "$dir/stderr" && [ ! -e "$dir/unwritable" ]
 }
 
 ok "synth, pack, train with and without a trace" prepare
@@ -158,5 +157,5 @@ ok "the optimizer works while backward goes on" look overlap
 ok "a trace changes no result" same_weights
 ok "a table says where the time went" table
 ok "evaluations are traced too" evaluated
-ok "a trace that cannot be written is named, after the run" unwritable
+ok "a trace that cannot be written is named before the run" unwritable
 tap_end

@@ -34,7 +34,8 @@ static double rate_of(struct profile_model model, unsigned threads, unsigned unp
 
 static size_t plan_bytes(const struct autotune_input *input, const struct autotune_choice *choice)
 {
-	size_t blocks = choice->depth > input->group_blocks ? choice->depth : input->group_blocks;
+	size_t reads = 2 * (size_t)choice->depth; /* as read_create() has it */
+	size_t blocks = reads > input->group_blocks ? reads : input->group_blocks;
 	size_t samples =
 		4 * choice->loader_threads > LEAST_SAMPLES ? 4 * (size_t)choice->loader_threads : LEAST_SAMPLES;
 	return choice->loader_threads * input->thread_bytes + choice->unpackers * input->unpacker_bytes +

@@ -29,7 +29,8 @@ enum { MODES = sizeof modes / sizeof modes[0] };
 static void print_help(FILE *out)
 {
 	fputs("usage: ringclr bench MODE [OPTION]...\n\n"
-	      "Measures the machine, the training step on it without data, and reading without training.\n\n",
+	      "Measures the machine, the training step on it without data, and reading and loading without "
+	      "training.\n\n",
 		out);
 	for (int i = 0; i < MODES; i++)
 		fprintf(out, "  %-10s %s\n", modes[i].name, modes[i].summary);

@@ -232,6 +232,8 @@ int bench_read(int argc, char **argv)
 	command_catch_interrupts();
 	struct error err = {0};
 	status = run_job(&job, &err) < 0 ? command_fail("bench read", &err) : print_result(&job);
+	if (status == EXIT_OK && command_interrupted())
+		status = EXIT_INTERRUPTED;
 	engine_destroy(job.stage.engine);
 	shard_unpacker_destroy(job.unpacker);
 	epoch_plan_destroy(job.plan);

@@ -59,7 +59,8 @@ static const struct option_spec spec[] = {
 	OPTION_CHOICE(struct views_options, cache, "cache", "packed|none", "packed",
 		"packed: images lie in memory as stored, after the first turn; none: they are read and decompressed"),
 	OPTION_CHOICE(struct views_options, io, "io", "auto|uring|pread", "auto", "as in train"),
-	OPTION_STRING(struct views_options, isa, "isa", "NAME", "auto", "kernels: auto, portable, avx2 or avx512"),
+	OPTION_STRING(struct views_options, isa, "isa", "NAME", "auto",
+		"kernels: auto, portable, avx2, avx512 or avx512bf16"),
 	OPTION_FLAG(struct views_options, json, "json", "no", "print the result as one JSON object"),
 };
 
@@ -216,8 +217,10 @@ static void print_speed(struct views_job *job)
 		json_print(result);
 		return;
 	}
-	printf("%.1f images/s (best %.1f), an image being %u views of %" PRIu64 " pixels, on %" PRIu64 " processor%s\n",
-		median, best, all->policies.count, o->size, o->threads, o->threads == 1 ? "" : "s");
+	printf("%.1f images/s (best %.1f), an image being %u view%s of %" PRIu64 " pixels, on %" PRIu64
+	       " processor%s\n",
+		median, best, all->policies.count, all->policies.count == 1 ? "" : "s", o->size, o->threads,
+		o->threads == 1 ? "" : "s");
 	printf("a decode thread spends %.3f ms on decoding an image (%.1f KB) and %.3f ms on its views\n", decode_ms,
 		job->image_bytes * 1e-3, augment_ms);
 	if (job->variant_count == 2)
@@ -400,6 +403,13 @@ static int prepare(struct views_job *job, struct error *err)
 		.isa = o->isa,
 	};
 	int code = views_option_parse(&job->variants[0].policies, o->views, &defaults, 0, err);
+	if (code == 0 && o->second_view && job->variants[0].policies.count < 2)
+		return error_set(
+			err, ERROR_USAGE, "--second-view: --views makes one view of an image; name two or more");
+	if (code == 0 && o->quality && (o->second_view || options_given(&job->parsed, "decode")))
+		return error_set(err, ERROR_USAGE,
+			"--quality compares --decode needed with --decode full and measures no speed; leave out %s",
+			o->second_view ? "--second-view" : "--decode");
 	if (code == 0)
 		code = hold_to_processors((unsigned)o->threads, err);
 	if (code == 0)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/atomic_file.h"
+
 #define COMMAND_NAME(name, summary) #name,
 static const char *const names[] = {COMMAND_TABLE(COMMAND_NAME)};
 #undef COMMAND_NAME
@@ -69,4 +71,21 @@ void command_catch_interrupts(void)
 bool command_interrupted(void)
 {
 	return atomic_load_explicit(&interrupted, memory_order_relaxed) != 0;
+}
+
+int command_check_outputs(const struct command_output *outputs, size_t count, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!outputs[i].path)
+			continue;
+		for (size_t j = 0; j < i; j++)
+			if (outputs[j].path && strcmp(outputs[i].path, outputs[j].path) == 0)
+				return error_set(err, ERROR_USAGE, "%s and %s are the same file, %s; name another",
+					outputs[j].option, outputs[i].option, outputs[i].path);
+		struct atomic_file *file = atomic_file_create(outputs[i].path, err);
+		if (!file)
+			return err->code;
+		atomic_file_abandon(file);
+	}
+	return 0;
 }

@@ -4,6 +4,7 @@
 #define RINGCLR_TOOLS_COMMAND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "pipeline/error.h"
 #include "stages/ringclr.h" /* RINGCLR_VERSION */
@@ -43,6 +44,14 @@ int command_fail(const char *command, const struct error *err);
 
 /* "ringclr <command>: <message>" on stderr, for warnings and notes. */
 __attribute__((format(printf, 2, 3))) void command_note(const char *command, const char *format, ...);
+
+/* Before a long run: every file that is to be written at its end (path NULL: it is not) can be, and no two are the
+ * same. Nothing is left behind. */
+struct command_output {
+	const char *option; /* "--report" */
+	const char *path;
+};
+int command_check_outputs(const struct command_output *outputs, size_t count, struct error *err);
 
 /* SIGINT, SIGTERM and SIGHUP from now on only set a flag; the second SIGINT kills as usual. */
 void command_catch_interrupts(void);

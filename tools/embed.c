@@ -129,7 +129,10 @@ static int finish_files(struct embed_job *job, struct error *err)
 static int run_job(struct embed_job *job, struct error *err)
 {
 	const struct embed_options *o = &job->options;
-	int code = runtime_start(&job->runtime, &o->runtime, err);
+	const struct command_output outputs[] = {{"--output", o->output}, {"--labels", o->labels}};
+	int code = command_check_outputs(outputs, sizeof outputs / sizeof outputs[0], err);
+	if (code == 0)
+		code = runtime_start(&job->runtime, &o->runtime, err);
 	if (code == 0)
 		code = open_input(job, err);
 	if (code < 0)

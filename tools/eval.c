@@ -163,6 +163,10 @@ static int run_job(struct eval_job *job, struct error *err)
 {
 	const struct eval_options *o = &job->options;
 	bool sgd = o->method == METHOD_LINEAR && o->solver == SOLVER_SGD;
+	if (!sgd && options_given(&job->parsed, "views"))
+		return error_set(err, ERROR_USAGE,
+			"--views is what --method linear --solver sgd trains on; the others see the centre of each "
+			"image");
 	uint32_t rows = sgd && o->batch > EVAL_ROWS ? (uint32_t)o->batch : EVAL_ROWS;
 	int code = runtime_start(&job->runtime, &o->runtime, err);
 	if (code < 0)

@@ -21,7 +21,8 @@ static void print_help(FILE *out)
 	for (int i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n'ringclr COMMAND --help' explains one of them; 'ringclr --version' prints the version.\n"
-	      "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.\n",
+	      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 a loader slower than profile --target,\n130 "
+	      "interrupted.\n",
 		out);
 }
 

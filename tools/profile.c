@@ -45,7 +45,9 @@ static const struct option_spec spec[] = {
 		struct profile_options, limit_images, "limit-images", "N", "0", 0, UINT64_MAX, "as in train; 0: all"),
 	OPTION_U64(struct profile_options, seed, "seed", "N", "1", 0, UINT64_MAX, "of order and views"),
 	OPTION_GROUP("Length"),
-	OPTION_DOUBLE(struct profile_options, seconds, "seconds", "S", "10", 0.1, 86400, "stop after so long"),
+	OPTION_DOUBLE(struct profile_options, seconds, "seconds", "S", "10", 0.1, 86400,
+		"stop after so long. With a --cache, the first epoch fills it and counts too: --cache none measures "
+		"reading and decoding alone"),
 	OPTION_U64(struct profile_options, images, "images", "N", "0", 0, UINT64_MAX,
 		"or after so many images; 0: --seconds alone"),
 	OPTION_GROUP("Questions and output"),
@@ -224,7 +226,10 @@ static int predict(struct profile_job *job, struct error *err)
 static int run_job(struct profile_job *job, struct error *err)
 {
 	struct profile_result *result = &job->result;
-	int code = open_data(job, err);
+	const struct command_output outputs[] = {{"--trace", job->options.trace}, {"--report", job->options.report}};
+	int code = command_check_outputs(outputs, sizeof outputs / sizeof outputs[0], err);
+	if (code == 0)
+		code = open_data(job, err);
 	if (code < 0)
 		return code;
 	result->cached = page_cache_share(job->set);
@@ -248,7 +253,7 @@ static int run_job(struct profile_job *job, struct error *err)
 	gather(job);
 	if (job->options.trace)
 		code = write_trace(job, err);
-	if (code == 0)
+	if (code == 0 && !command_interrupted())
 		code = predict(job, err);
 	if (code == 0 && job->options.report) {
 		cJSON *options = options_record(&job->parsed);
@@ -265,6 +270,8 @@ static int show_result(const struct profile_job *job)
 		status = json_print(profile_json(&job->result));
 	else
 		profile_print(&job->result);
+	if (status == EXIT_OK && command_interrupted())
+		return EXIT_INTERRUPTED; /* what was measured until then is shown */
 	bool slow = job->options.target > 0 && profile_headroom(&job->result) < 0;
 	return status == EXIT_OK && slow ? EXIT_TOO_SLOW : status;
 }

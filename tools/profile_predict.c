@@ -294,7 +294,7 @@ int profile_predict_check(struct profile_predictions *predictions, const struct 
 			       : check_config(item, run, &config, decoded ? CACHE_DECODED : run->cache, placement, err);
 		if (code < 0)
 			return code;
-		item->measured = true;
+		item->measured = !command_interrupted();
 	}
 	return 0;
 }

@@ -121,8 +121,8 @@ static void print_reading(const struct profile_result *result)
 	const char *reason = result->order_reason;
 	printf("\norder: %s%s%s%s\ncache: %s", result->order, reason ? " (" : "", reason ? reason : "",
 		reason ? ")" : "", cache);
-	printf("\nmemory: %.1f MiB planned, %.1f MiB used at most\n", (double)arena_used_bytes(result->run.arena) / MIB,
-		(double)result->rss_bytes / MIB);
+	printf("\nmemory: %.1f MiB planned; the process took %.1f MiB at most, program and libraries included\n",
+		(double)arena_used_bytes(result->run.arena) / MIB, (double)result->rss_bytes / MIB);
 }
 
 static void print_slowest(const struct profile_result *result)

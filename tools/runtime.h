@@ -25,7 +25,8 @@ struct runtime_options {
 #define AUTOTUNE_OPTION(S, m)                                                                                          \
 	OPTION_FLAG(S, m.autotune, "autotune", "no",                                                                   \
 		"choose --loader-threads, --unpack-threads, --depth and --batch-slots from a second's measured "       \
-		"loading, and say why",                                                                                \
+		"loading, and say why. It replaces what those options say, and looks at the loader alone; not with "   \
+		"--dry-run",                                                                                           \
 		.incidental = true)
 
 /* Entries for an option table whose struct S has a `struct runtime_options` member m. None of them changes a result,

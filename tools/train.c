@@ -131,7 +131,10 @@ static int write_trace(struct train_job *job, struct error *err)
 /* Sets up, then trains. */
 static int run_job(struct train_job *job, struct error *err)
 {
-	int code = train_set_up(job, err);
+	const struct command_output outputs[] = {{"--trace", job->options.trace}, {"--report", job->options.report}};
+	int code = command_check_outputs(outputs, sizeof outputs / sizeof outputs[0], err);
+	if (code == 0)
+		code = train_set_up(job, err);
 	if (code < 0) {
 		advise_memory(job, err);
 		return code;
@@ -141,10 +144,11 @@ static int run_job(struct train_job *job, struct error *err)
 	if (job->trace)
 		trace_start(job->trace);
 	code = train_watch_start(job->watch, err);
-	if (code == 0)
+	if (code == 0) {
 		code = trainer_run(job->trainer, job->runtime.placement, err);
-	if (job->watch && train_watch_end(job, err) < 0)
-		code = err->code;
+		if (job->watch && train_watch_end(job, err) < 0)
+			code = err->code;
+	}
 	if (job->trace) {
 		int written = write_trace(job, err);
 		code = code < 0 ? code : written;
