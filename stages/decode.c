@@ -58,20 +58,23 @@ static struct codec_pixels whole_image(const struct shard_record *record, const 
 	};
 }
 
-/* The pixels that the cache keeps of a record, made for it by this call if need be. False when it keeps none. */
+/* The pixels that the cache keeps of a record, made for it by this call if need be. False when it keeps none, also of
+ * an image that does not decode as a whole: whether that matters is for the region to say, as without a cache. */
 static bool cached_pixels(const struct decode_stage *stage, struct decode_bench *bench, uint64_t number,
-	const void *data, size_t bytes, struct codec_pixels *image, int *code, struct error *err)
+	const void *data, size_t bytes, struct codec_pixels *image)
 {
 	const struct shard_record *record = shard_set_record(stage->set, number);
 	const uint8_t *kept = record_cache_pixels(stage->cache, number);
-	*code = 0;
 	if (!kept) {
+		struct error ignored = {0};
 		uint8_t *place = record_cache_pixels_begin(stage->cache, number);
 		if (!place)
 			return false;
-		*code = codec_decode(bench->codecs, (enum shard_codec)record->codec, data, bytes, record->width,
-			record->height, place, (size_t)record->width * record->height * 3, err);
-		record_cache_pixels_end(stage->cache, number, *code == 0);
+		const int code = codec_decode(bench->codecs, (enum shard_codec)record->codec, data, bytes,
+			record->width, record->height, place, (size_t)record->width * record->height * 3, &ignored);
+		record_cache_pixels_end(stage->cache, number, code == 0);
+		if (code < 0)
+			return false;
 		kept = place;
 	}
 	*image = whole_image(record, kept);
@@ -88,10 +91,12 @@ static int decode_record(const struct decode_stage *stage, struct decode_bench *
 	const struct shard_record *record = shard_set_record(stage->set, number);
 	const uint32_t width = record->width, height = record->height;
 	augment_draw(&stage->augment, width, height, epoch, view_key, bench->params);
-	const struct codec_region region = augment_region(&stage->augment, bench->params, width, height);
+	struct codec_region region = augment_region(&stage->augment, bench->params, width, height);
+	if (record->codec != SHARD_JPEG)
+		region.scale = 1; /* the others have no scales: the cache's pixels will do */
 	struct error cause = {0};
-	int code;
-	if (region.scale != 1 || !cached_pixels(stage, bench, number, data, bytes, &bench->image, &code, &cause))
+	int code = 0;
+	if (region.scale != 1 || !cached_pixels(stage, bench, number, data, bytes, &bench->image))
 		code = codec_decode_region(bench->codecs, (enum shard_codec)record->codec, data, bytes, width, height,
 			&region, bench->pixels, stage->pixels_bytes, &bench->image, &cause);
 	if (code == 0)

@@ -2,9 +2,11 @@
 /*
  * What lies in the slots of the loader's rings on an image's way from disk to batch.
  *
- *   block ring    bytes of one block as they are on disk, and which block it is; or only which, when it lies in the
- * cache sample ring   encoded bytes of one image, or where in the cache they lie, and which record it is batch ring
- * [views * images][size][size][3] floats, all first views before all second views
+ *	block ring	bytes of one block as they are on disk, and which block it is; only which, when the cache has it
+ *
+ *	sample ring	encoded bytes of one image, or where in the cache they lie, and which record it is
+ *
+ *	batch ring	[views * images][size][size][3] floats, all first views before all second views
  */
 #ifndef RINGCLR_STAGES_ITEMS_H
 #define RINGCLR_STAGES_ITEMS_H

@@ -5,14 +5,16 @@
  *
  * Huffman codes have no index, so every MCU before the region's last one must be read; but those outside are only
  * parsed. Where restart markers cut the data into intervals, whole intervals outside are jumped over. Nothing behind
- *the region's last MCU is looked at.
+ * the region's last MCU is looked at.
  *
  *	bytes --unstuff--> bits --Huffman--> coefficients of an MCU row --IDCT--> samples --widen, colour--> pixels
  *
  * Samples live in a ring of RING_ROWS rows per component: two MCU rows of the tallest kind, because smooth upsampling
- *of a row wants the chroma row above and below, and the one below may belong to the next MCU row. At the image's edges
- *the outermost sample is repeated. At 1/2, 1/4 and 1/8 of the size the IDCT makes fewer samples; subsampled chroma then
- *is transformed at twice luma's size instead of being upsampled, where that works out in both directions.
+ * of a row wants the chroma row above and below, and the one below may belong to the next MCU row. At the image's edges
+ * the outermost sample is repeated.
+ *
+ * At 1/2, 1/4 and 1/8 of the size the IDCT makes fewer samples. Subsampled chroma is then transformed at twice luma's
+ * size instead of being upsampled, where that works out in both directions.
  */
 #include "stages/jpeg_decode.h"
 

@@ -85,6 +85,9 @@ static void *run_graph(void *argument)
 	loader->ended = true;
 	pthread_cond_broadcast(&loader->ended_changed);
 	pthread_mutex_unlock(&loader->lock);
+	/* A graph that failed before it had a thread has woken nobody. */
+	if (err.code < 0)
+		ring_fail(loader_batches(loader->loader), err.code);
 	return NULL;
 }
 

@@ -55,7 +55,8 @@ enum ringclr_code {
 	RINGCLR_MISMATCH = -8,	   /* shards of different data sets, or options that the data does not allow */
 	RINGCLR_UNSUPPORTED = -10, /* the kernel or the processor does not offer it */
 	RINGCLR_SYSTEM = -11,	   /* threads */
-	RINGCLR_BUSY = -100	   /* the next batch needs the slot of one that is held: release that first */
+	RINGCLR_BUSY = -100	   /* the next batch needs the slot of one that is held, or that another thread waits
+				      for: release that first; have as many slots as threads that wait */
 };
 
 /* AUTO: as `ringclr train` chooses: full where the images fit half of mem_bytes, or of the machine's memory, or are

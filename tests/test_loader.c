@@ -23,6 +23,7 @@
 #include "stages/view_policy.h"
 #include "stages/view_render.h"
 #include "tests/helper_files.h"
+#include "tests/helper_jpeg.h"
 
 enum { RECORDS = 103, SIZE = 16, BATCH = 8 };
 
@@ -46,6 +47,8 @@ static unsigned char *make_image(uint64_t record, uint32_t *width, uint32_t *hei
 	return rgb;
 }
 
+static uint64_t cut_record = UINT64_MAX;
+
 static void write_shard(const char *path, uint64_t first, uint64_t end, uint64_t bad)
 {
 	static const char *const classes[] = {"a", "b", "c"};
@@ -66,6 +69,12 @@ static void write_shard(const char *path, uint64_t first, uint64_t end, uint64_t
 			assert_int_equal(
 				codec_encode_png(rgb, record.width, record.height, &png, &record.bytes, &err), 0);
 			record.codec = SHARD_PNG;
+			record.data = png;
+		}
+		if (i == cut_record) {
+			free(png);
+			png = helper_cut_jpeg(rgb, record.width, record.height, &record.bytes);
+			record.codec = SHARD_JPEG;
 			record.data = png;
 		}
 		if (i == bad)
@@ -512,6 +521,40 @@ static void a_damaged_block_fails_by_name_or_its_images_are_replaced(void **stat
 	fixture_free(&fixture);
 }
 
+/* Whether an image that is cut may be used depends on what its crops need, and on nothing else: not on whether the
+ * cache would have kept all of it. */
+static void a_cut_image_is_the_same_with_a_cache(void **state)
+{
+	(void)state;
+	struct fixture fixture;
+	enum { CUT = 42, EPOCHS = 40 };
+	cut_record = CUT;
+	fixture_make(&fixture, UINT64_MAX);
+	cut_record = UINT64_MAX;
+	struct how how = {
+		.plan = {.order = EPOCH_FULL, .seed = 2},
+		.views = "1x crop(0.02,0.2)",
+		.loader = {.workers = 2, .unpackers = 2, .bad = DECODE_BAD_SKIP},
+		.end = EPOCHS * (RECORDS / BATCH),
+		.room = (uint64_t)EPOCHS * (RECORDS / BATCH) * BATCH,
+		.budget = PLENTY,
+	};
+	struct error err = {0};
+	struct taken plain, kept;
+	uint64_t replaced, expected;
+	how.cache = CACHE_NONE;
+	assert_int_equal(take(&fixture, &how, &plain, &expected, &err), 0);
+	how.cache = CACHE_DECODED;
+	assert_int_equal(take(&fixture, &how, &kept, &replaced, &err), 0);
+	assert_true(expected > 0 && expected < EPOCHS); /* some epochs use it, some cannot */
+	assert_int_equal(replaced, expected);
+	assert_memory_equal(kept.record, plain.record, how.room * sizeof(uint64_t));
+	assert_memory_equal(kept.x, plain.x, how.room * row_floats * sizeof(float));
+	taken_free(&plain);
+	taken_free(&kept);
+	fixture_free(&fixture);
+}
+
 static void bad_images_are_replaced_alike_with_a_cache(void **state)
 {
 	(void)state;
@@ -625,6 +668,7 @@ int main(void)
 		cmocka_unit_test(any_cache_and_budget_gives_the_same_batches),
 		cmocka_unit_test(a_cache_keeps_what_the_subset_needs),
 		cmocka_unit_test(bad_images_are_replaced_alike_with_a_cache),
+		cmocka_unit_test(a_cut_image_is_the_same_with_a_cache),
 		cmocka_unit_test(a_failed_read_ends_the_run_with_a_cache_too),
 		cmocka_unit_test(a_run_may_start_and_stop_anywhere),
 		cmocka_unit_test(evaluation_sees_every_image_once_in_order),
