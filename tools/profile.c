@@ -134,6 +134,10 @@ static int open_data(struct profile_job *job, struct error *err)
 	job->set = runtime_open_shards(&job->runtime, job->parsed.operands, job->parsed.operand_count, err);
 	if (!job->set)
 		return err->code;
+	if (o->limit_images > shard_set_records(job->set))
+		return error_set(err, ERROR_USAGE,
+			"--limit-images %" PRIu64 " is more than the data holds (%" PRIu64 " images)", o->limit_images,
+			shard_set_records(job->set));
 	enum epoch_order order = (enum epoch_order)o->order; /* auto stands where EPOCH_SEQUENTIAL does */
 	if (o->order == 0)
 		order = runtime_choose_order(&o->runtime, job->set, &job->result.order_reason);
@@ -141,7 +145,7 @@ static int open_data(struct profile_job *job, struct error *err)
 	struct epoch_plan_config plan = {
 		.order = order,
 		.seed = o->seed,
-		.limit = o->limit_images < shard_set_records(job->set) ? o->limit_images : 0,
+		.limit = o->limit_images,
 		.subset_seed = EVALUATE_SUBSET_SEED,
 		.window = (uint32_t)o->window,
 	};

@@ -52,8 +52,9 @@ struct runtime_options {
 			"their pixels "                                                                                \
 			"too (decoded); auto: decoded where all of it fits, else packed, as much as fits. It takes "   \
 			"what "                                                                                        \
-			"--mem leaves over, or half the memory available. A command that reads images once keeps "     \
-			"nothing",                                                                                     \
+			"--mem leaves over, or half the memory available. eval (but for --solver sgd) and embed read " \
+			"images "                                                                                      \
+			"once and keep nothing",                                                                       \
 			.incidental = true),                                                                           \
 		OPTION_FLAG(S, m.check_hashes, "check-hashes", "yes", "check every block's hash as it is read",        \
 			.incidental = true),                                                                           \
