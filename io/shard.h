@@ -37,6 +37,8 @@ struct shard_record_in {
 	enum shard_codec codec;
 	const void *data;
 	size_t bytes;
+	const char *meta; /* a JSON object, UTF-8, SHARD_MAX_META bytes at most; NULL: none */
+	size_t meta_bytes;
 };
 
 struct shard_writer_config {
@@ -50,6 +52,7 @@ struct shard_writer_config {
 				   none */
 	size_t dictionary_bytes;
 	const char *origin; /* one line of provenance for the header, e.g. the command; may be NULL */
+	bool meta;	    /* records may have meta: the file gets a field table */
 };
 
 struct shard_writer;
@@ -149,6 +152,14 @@ int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, si
 /* A slow, complete way to one record's bytes: pread, check, decompress. *data is malloc'd. */
 int shard_read_record(
 	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err);
+
+/* Records with their bytes, in any order; as fast as blocks decompress where the order is the file's, because the block
+ * of the last call is kept. One a thread. */
+struct shard_cursor;
+struct shard_cursor *shard_cursor_create(const struct shard *shard, struct error *err);
+void shard_cursor_destroy(struct shard_cursor *cursor); /* NULL is allowed */
+/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. */
+int shard_cursor_get(struct shard_cursor *cursor, uint32_t record, struct shard_record_in *out, struct error *err);
 
 /* Checks everything: header, footer, index, every block's and record's hash, padding. Calls report once per damage with
  * a line that names the block or record; returns the number of damages (0: sound), or a negative code when the file

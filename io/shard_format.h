@@ -5,6 +5,7 @@
  *   0        header (4096 bytes)
  *   4096     class table, then zeros up to a multiple of 4096
  *   ...      dictionary, zeros: only where the header's flags say so
+ *   ...      field table, zeros: only where the header's flags say so
  *   ...      block 0, zeros; block 1, zeros; ... each at a multiple of 4096
  *   ...      index, zeros
  *   end-128  footer; the file ends at a multiple of 4096
@@ -24,9 +25,11 @@
 
 enum {
 	SHARD_VERSION_MAJOR = 1,
-	SHARD_VERSION_MINOR = 1,
+	SHARD_VERSION_MINOR = 2,
+	SHARD_VERSION_MINOR_DICTIONARY = 1, /* what a file with a dictionary needs */
+	SHARD_VERSION_MINOR_FIELDS = 2,	    /* and one with fields */
 	SHARD_HEADER_BYTES = 4096,
-	SHARD_ORIGIN_CAPACITY = 4024,
+	SHARD_ORIGIN_CAPACITY = 4008,
 	SHARD_BLOCK_HEADER_BYTES = 64,
 	SHARD_FOOTER_BYTES = 128,
 	SHARD_MAX_RAW_BYTES = 1 << 30, /* of a block once decompressed */
@@ -40,7 +43,33 @@ enum {
 
 enum shard_compression { SHARD_STORED = 0, SHARD_ZSTD = 1, SHARD_ZSTD_DICTIONARY = 2 };
 
-enum { SHARD_NEEDS_DICTIONARY = 1 << 0 }; /* of required_flags: the file has a dictionary */
+enum { /* of required_flags: the file has */
+	SHARD_NEEDS_DICTIONARY = 1 << 0,
+	SHARD_NEEDS_FIELDS = 1 << 1, /* a field table, and fields of records behind a block's images */
+};
+
+/* The field table: entries one after the other, each followed by its name and its value. */
+enum {
+	SHARD_FIELD_REQUIRED = 1 << 0 /* a reader that does not know it must refuse the file */,
+	SHARD_FIELD_OF_FILE = 1 << 1
+};
+enum { SHARD_FIELD_META = 1, SHARD_MAX_FIELD_TABLE = 1 << 20, SHARD_MAX_META = 1 << 20 };
+#define SHARD_FIELD_META_NAME  "meta"		  /* of a record: a JSON object */
+#define SHARD_FIELD_META_VALUE "application/json" /* what an entry of record scope says of its contents */
+
+struct shard_field_disk {
+	uint8_t id; /* 1 to 255, by which records name it; 0 with SHARD_FIELD_OF_FILE */
+	uint8_t flags;
+	uint16_t name_bytes;  /* 1 to 255 */
+	uint32_t value_bytes; /* of a field of the file: its value; of records: what theirs are */
+} __attribute__((packed));
+
+/* Behind a block's images stands for each record, in their order, a u32: the bytes of its fields, and then these: */
+struct shard_record_field_disk {
+	uint8_t id;
+	uint8_t reserved[3];
+	uint32_t bytes; /* of the value that follows */
+} __attribute__((packed));
 
 struct shard_header_disk {
 	uint8_t magic[8];
@@ -56,6 +85,10 @@ struct shard_header_disk {
 	uint32_t dictionary_bytes; /* without its padding; these two are 0 without the flag */
 	uint64_t dictionary_hash;
 	char origin[SHARD_ORIGIN_CAPACITY];
+	uint32_t field_table_bytes; /* without its padding; this and its hash are 0 without the flag. (Before 1.2 the
+				       origin's last bytes, which were never used.) */
+	uint8_t reserved[4];
+	uint64_t field_table_hash;
 	uint64_t hash; /* XXH3-64 of the 4088 bytes before it */
 } __attribute__((packed));
 
@@ -109,17 +142,21 @@ struct shard_footer_disk {
 	uint64_t index_hash; /* XXH3-64 of the index as it lies on disk */
 	uint64_t dictionary_hash;
 	uint32_t dictionary_bytes;
-	uint8_t reserved[20];
+	uint32_t field_table_bytes;
+	uint64_t field_table_hash;
+	uint8_t reserved[8];
 	uint64_t hash; /* XXH3-64 of the 120 bytes before it */
 } __attribute__((packed));
 
 static_assert(sizeof(struct shard_header_disk) == SHARD_HEADER_BYTES, "shard header");
 static_assert(offsetof(struct shard_header_disk, origin) == 64, "shard header: origin");
 static_assert(offsetof(struct shard_header_disk, hash) == 4088, "shard header: hash");
+static_assert(sizeof(struct shard_field_disk) == 8 && sizeof(struct shard_record_field_disk) == 8, "fields");
 static_assert(sizeof(struct shard_block_disk) == SHARD_BLOCK_HEADER_BYTES, "block header");
 static_assert(offsetof(struct shard_block_disk, hash) == 56, "block header: hash");
 static_assert(sizeof(struct shard_record_disk) == 24, "record entry");
 static_assert(sizeof(struct shard_index_block_disk) == 32, "index entry of a block");
+static_assert(offsetof(struct shard_footer_disk, field_table_hash) == 104, "footer: field table");
 static_assert(sizeof(struct shard_footer_disk) == SHARD_FOOTER_BYTES, "footer");
 static_assert(offsetof(struct shard_footer_disk, index_offset) == 56, "footer: index");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a shard's structs are read in place: little-endian only");

@@ -166,7 +166,13 @@ unsigned char *helper_shard_small(const char *path, int zstd_level, size_t *byte
 		for (size_t j = 0; j < sizeof data; j++)
 			data[j] = (unsigned char)(i < 2 ? (uint32_t)i : philox_u32(&random));
 		snprintf(key, sizeof key, "pictures/%d.jpg", i);
-		struct shard_record_in record = {key, i % 3 - 1, 100, 80, SHARD_JPEG, data, i < 2 ? 1500 : 2200};
+		struct shard_record_in record = {.key = key,
+			.label = i % 3 - 1,
+			.width = 100,
+			.height = 80,
+			.codec = SHARD_JPEG,
+			.data = data,
+			.bytes = i < 2 ? 1500 : 2200};
 		assert_int_equal(shard_writer_add(writer, &record, &err), 0);
 	}
 	assert_int_equal(shard_writer_finish(writer, &err), 0);

@@ -339,7 +339,13 @@ static void test_known_orders(void **state)
 	for (int i = 0; i < 200; i++) {
 		char key[20];
 		snprintf(key, sizeof key, "%d", i);
-		struct shard_record_in record = {key, -1, 1, 1, SHARD_RAW, "rgb", 3};
+		struct shard_record_in record = {.key = key,
+			.label = -1,
+			.width = 1,
+			.height = 1,
+			.codec = SHARD_RAW,
+			.data = "rgb",
+			.bytes = 3};
 		assert_int_equal(shard_writer_add(writer, &record, &err), 0);
 	}
 	assert_int_equal(shard_writer_finish(writer, &err), 0);
