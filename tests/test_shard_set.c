@@ -30,7 +30,7 @@ static struct helper_records some_records(uint32_t count)
 /* What the tests vary. */
 struct how {
 	uint64_t shard_bytes, identity;
-	bool resume, tune, fill;
+	bool resume, tune, fill, append;
 	size_t dictionary;
 };
 
@@ -50,6 +50,7 @@ static struct shard_set_writer *create(
 			.records = records->count},
 		.shard_bytes = how->shard_bytes,
 		.resume = how->resume,
+		.append = how->append,
 		.identity = how->identity};
 	return shard_set_writer_create(&config, err);
 }
@@ -480,6 +481,67 @@ static void test_commit_steps(void **state)
 	helper_records_free(&other);
 }
 
+/* ---- appending ---- */
+
+static void append(const char *path, const struct helper_records *records, uint64_t from, uint64_t to, struct how how)
+{
+	struct error err = {0};
+	how.append = true;
+	struct shard_set_writer *writer = create(path, records, &how, &err);
+	if (writer == NULL)
+		fail_msg("%s", err.message);
+	assert_int_equal(shard_set_writer_resumed(writer), from);
+	struct expect expect = {.records = records};
+	assert_int_equal(shard_set_writer_each_resumed(writer, expect_key, &expect, &err), 0);
+	assert_int_equal(expect.next, from);
+	add(writer, records, from, to);
+	struct shard_set_result result = finish(writer);
+	assert_int_equal(result.records, to);
+	free(result.path);
+}
+
+static void test_append(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_records records = some_records(RECORDS), first = records;
+	for (unsigned w = 0; w < 3; w++) {
+		struct how how = {.shard_bytes = w == 0 ? 60000 : 0, .dictionary = w == 2 ? 1024 : 0};
+		char *path = helper_path(place->folder, "t.ring"), *json = helper_path(place->folder, "t.json");
+		first.count = RECORDS / 3;
+		write_all(path, &first, &how);
+		unsigned files = helper_folder_entries(place->folder);
+		append(path, &records, RECORDS / 3, RECORDS / 2, how);
+		append(path, &records, RECORDS / 2, RECORDS, how);
+		assert_holds(w == 0 ? json : path, &records);
+		if (w > 0)
+			assert_int_equal(helper_folder_entries(place->folder), files);
+		/* What is refused changes nothing. */
+		struct error err = {0};
+		struct shard_set_result result;
+		how.append = true;
+		struct shard_set_writer *writer = create(path, &records, &how, &err);
+		assert_int_equal(shard_set_writer_add(writer, &records.records[5], &err), 0);
+		assert_int_equal(shard_set_writer_finish(writer, &result, &err), ERROR_USAGE);
+		assert_non_null(strstr(err.message, records.records[5].key));
+		err = (struct error){0};
+		records.class_count--;
+		assert_null(create(path, &records, &how, &err));
+		assert_int_equal(err.code, ERROR_MISMATCH);
+		records.class_count++;
+		assert_holds(w == 0 ? json : path, &records);
+		unlink(path);
+		unlink(json);
+		free(path);
+		free(json);
+	}
+	char *nowhere = helper_path(place->folder, "nowhere.ring");
+	struct error err = {0};
+	assert_null(create(nowhere, &records, &(struct how){.append = true}, &err));
+	assert_int_equal(err.code, ERROR_IO);
+	free(nowhere);
+	helper_records_free(&records);
+}
+
 /* ---- manifests from anywhere ---- */
 
 static void test_bad_manifests(void **state)
@@ -560,6 +622,7 @@ int main(void)
 		cmocka_unit_test(test_cut_part),
 		cmocka_unit_test_setup_teardown(test_other_run, helper_place_make, helper_place_remove),
 		cmocka_unit_test(test_commit_steps),
+		cmocka_unit_test_setup_teardown(test_append, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_bad_manifests, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_exchanged_shard, helper_place_make, helper_place_remove),
 	};
