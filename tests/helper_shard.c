@@ -131,7 +131,8 @@ int64_t helper_verify(const char *path, struct helper_report *report)
 	struct error err = {0};
 	report->lines = 0;
 	report->text[0] = '\0';
-	int64_t damages = shard_verify(path, report_line, report, &err);
+	const struct shard_verify_options full = {.level = SHARD_VERIFY_FULL, .report = report_line, .ctx = report};
+	int64_t damages = shard_verify(path, &full, &err);
 	if (damages >= 0)
 		assert_int_equal(damages, report->lines);
 	else

@@ -383,6 +383,7 @@ static void test_versions(void **state)
 static void test_not_shards(void **state)
 {
 	struct helper_place *place = *state;
+	const struct shard_verify_options full = {.level = SHARD_VERIFY_FULL};
 	struct error err = {0};
 	char text[20000];
 	memset(text, 'x', sizeof text);
@@ -390,17 +391,17 @@ static void test_not_shards(void **state)
 	assert_null(shard_open(place->path, false, &err));
 	assert_int_equal(err.code, ERROR_FORMAT);
 	err = (struct error){0};
-	assert_int_equal(shard_verify(place->path, NULL, NULL, &err), ERROR_FORMAT);
+	assert_int_equal(shard_verify(place->path, &full, &err), ERROR_FORMAT);
 	err = (struct error){0};
 	assert_null(shard_open(place->folder, false, &err));
 	assert_int_equal(err.code, ERROR_IO);
-	assert_int_equal(shard_verify(place->folder, NULL, NULL, NULL), ERROR_IO);
+	assert_int_equal(shard_verify(place->folder, &full, NULL), ERROR_IO);
 	char *missing = helper_path(place->folder, "missing.ring");
 	err = (struct error){0};
 	assert_null(shard_open(missing, false, &err));
 	assert_int_equal(err.code, ERROR_IO);
 	assert_non_null(strstr(err.message, missing));
-	assert_int_equal(shard_verify(missing, NULL, NULL, NULL), ERROR_IO);
+	assert_int_equal(shard_verify(missing, &full, NULL), ERROR_IO);
 	free(missing);
 }
 
