@@ -138,6 +138,7 @@ uint32_t shard_max_record_bytes(const struct shard *shard);
 uint32_t shard_dictionary_bytes(const struct shard *shard); /* as it lies in the file; 0: none */
 size_t shard_dictionary_memory(const struct shard *shard);  /* of its form for decompressing, shared by all threads */
 unsigned shard_version_minor(const struct shard *shard);
+bool shard_has_meta(const struct shard *shard); /* its records may have metadata */
 
 /* A decompressor: one per thread. */
 struct shard_unpacker;
@@ -149,7 +150,7 @@ void shard_unpacker_destroy(struct shard_unpacker *unpacker);
 int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, size_t disk_bytes,
 	struct shard_unpacker *unpacker, void *raw, size_t raw_capacity, bool check_hash, struct error *err);
 
-/* A slow, complete way to one record's bytes: pread, check, decompress. *data is malloc'd. */
+/* A slow, complete way to one record's bytes: a cursor for one call. *data is malloc'd. */
 int shard_read_record(
 	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err);
 
@@ -158,23 +159,25 @@ int shard_read_record(
 struct shard_cursor;
 struct shard_cursor *shard_cursor_create(const struct shard *shard, struct error *err);
 void shard_cursor_destroy(struct shard_cursor *cursor); /* NULL is allowed */
-/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. */
+/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. meta ends without a
+ * NUL. */
 int shard_cursor_get(struct shard_cursor *cursor, uint32_t record, struct shard_record_in *out, struct error *err);
 
 /* ---- checking ---- */
 
 enum shard_verify_level {
-	SHARD_VERIFY_INDEX, /* header, footer, class table, dictionary, index, and the padding between them */
+	SHARD_VERIFY_INDEX, /* header, footer, class table, dictionary, field table, index, and the padding between */
 	SHARD_VERIFY_BYTES, /* and every byte of the blocks, by hashes and index; nothing is decompressed */
-	SHARD_VERIFY_FULL,  /* and what is in them: each record's entry and hash, and its contents by check(); keys */
+	SHARD_VERIFY_FULL,  /* and what is in them: each record's entry and hash, its fields, its contents by check();
+			       keys */
 };
 
 struct shard_verify_options {
 	enum shard_verify_level level;
 	unsigned jobs; /* threads that check blocks, 0 counts as 1. Each takes memory for a block as it lies in the file
 			  (or 1 MiB) and, at level FULL, decompressed */
-	/* NULL, or what is to be said of a record's image beyond its hash: 0, or a negative code and what is wrong in
-	 * *err. Called from the threads, job 0..jobs-1 each; record->key is not set. */
+	/* NULL, or what is to be said of a record whose hash and entry are right: 0, or a negative code and what is
+	 * wrong with image or metadata in *err. Called from the threads, job 0..jobs-1 each; record->key is not set. */
 	int (*check)(void *ctx, unsigned job, const struct shard_record_in *record, struct error *err);
 	/* NULL, or called by the calling thread, in the file's order whatever jobs is: once for each damage, with a
 	 * line that names the block or record (of damages at one place a thousand have a line, and another tells how

@@ -2,7 +2,8 @@
 /*
  * Checking a shard, and going on behind each damage.
  *
- * The parts are checked one by one: header, footer, class table, dictionary, index, the zeros between them, and then
+ * The parts are checked one by one: header, footer, class table, dictionary, field table, index, the
+ * zeros between them, and then
  * the blocks (shard_verify_spans.c). Where a part is lost the others still serve: the footer repeats what the header
  * says of class table and dictionary; without the dictionary the blocks that need it are checked by their hashes
  * alone; without an index (or a footer that tells where it is) the blocks are found by their own headers and checked
@@ -75,11 +76,7 @@ static int ends_check(struct verifier *v, struct error *err)
 	if (v->file.header_sound && v->file.footer_sound && !shard_ends_agree(&header, &v->file.footer))
 		verify_report_add(&v->report, "'%s': header and footer are not of one file", v->file.path);
 	if (v->file.header_sound && !v->file.footer_sound) {
-		v->file.footer.class_bytes = header.class_bytes;
-		v->file.footer.class_hash = header.class_hash;
-		v->file.footer.class_count = header.class_count;
-		v->file.footer.dictionary_bytes = header.dictionary_bytes;
-		v->file.footer.dictionary_hash = header.dictionary_hash;
+		shard_footer_repeat(&v->file.footer, &header);
 		/* The same bounds as geometry_fault() holds for a footer. */
 		if (header.class_count > SHARD_MAX_CLASSES || header.class_bytes > v->file.file_bytes ||
 			header.class_bytes > (2 + SHARD_MAX_CLASS_NAME) * (uint64_t)header.class_count) {
@@ -90,33 +87,53 @@ static int ends_check(struct verifier *v, struct error *err)
 	return 0;
 }
 
-static void parts_check(struct verifier *v)
+/* Negative: the file has a field that must be understood, and is not. */
+static int fields_check(struct verifier *v, struct error *err)
 {
 	struct verify_file *file = &v->file;
-	struct error err = {0};
+	struct error own = {0};
+	uint64_t end = shard_field_table_offset(&file->footer) + file->footer.field_table_bytes;
+	file->fields_known = shard_load_fields(file->fd, file->path, &file->footer, &file->fields, &own) == 0;
+	if (own.code == ERROR_VERSION)
+		return error_copy(err, &own);
+	if (!file->fields_known)
+		verify_report_add(&v->report, "field table: %s", own.message);
+	padding_check(v, end, shard_align(end), "the field table");
+	return 0;
+}
+
+/* All but header, footer and blocks. Negative as above. */
+static int parts_check(struct verifier *v, struct error *err)
+{
+	struct verify_file *file = &v->file;
+	struct error own = {0};
 	if (file->header_sound || file->footer_sound) {
 		char **classes = NULL;
 		uint64_t end = SHARD_HEADER_BYTES + file->footer.class_bytes;
-		if (shard_load_classes(file->fd, file->path, &file->footer, &classes, &err) != 0)
-			verify_report_add(&v->report, "class table: %s", err.message);
+		if (shard_load_classes(file->fd, file->path, &file->footer, &classes, &own) != 0)
+			verify_report_add(&v->report, "class table: %s", own.message);
 		free(classes);
 		padding_check(v, end, shard_align(end), "the class table");
-		err = (struct error){0};
-		if (shard_load_dictionary(file->fd, file->path, &file->footer, &file->dictionary, &err) != 0)
-			verify_report_add(&v->report, "dictionary: %s", err.message);
+		own = (struct error){0};
+		if (shard_load_dictionary(file->fd, file->path, &file->footer, &file->dictionary, &own) != 0)
+			verify_report_add(&v->report, "dictionary: %s", own.message);
 		end = shard_dictionary_offset(&file->footer) + file->footer.dictionary_bytes;
 		padding_check(v, end, shard_align(end), "the dictionary");
+		int rc = fields_check(v, err);
+		if (rc != 0)
+			return rc;
 	}
 	if (file->footer_sound) {
-		err = (struct error){0};
-		file->index_sound = shard_load_index(file->fd, file->path, &file->footer, &file->index, &err) == 0;
+		own = (struct error){0};
+		file->index_sound = shard_load_index(file->fd, file->path, &file->footer, &file->index, &own) == 0;
 		if (!file->index_sound)
-			verify_report_add(&v->report, "index: %s", err.message);
+			verify_report_add(&v->report, "index: %s", own.message);
 		padding_check(v, file->footer.index_offset + file->footer.index_disk_bytes,
 			file->file_bytes - SHARD_FOOTER_BYTES, "the index");
 	}
 	if (file->index_sound && file->options->level == SHARD_VERIFY_FULL)
 		keys_check(v);
+	return 0;
 }
 
 int64_t shard_verify(const char *path, const struct shard_verify_options *options, struct error *err)
@@ -134,7 +151,7 @@ int64_t shard_verify(const char *path, const struct shard_verify_options *option
 		v.file.file_bytes = (uint64_t)status.st_size;
 		rc = ends_check(&v, err);
 		if (rc == 0)
-			parts_check(&v);
+			rc = parts_check(&v, err);
 		damages = verify_report_flush(&v.report, options);
 		if (rc == 0 && options->level != SHARD_VERIFY_INDEX)
 			rc = verify_blocks(&v.file, &damages, err);

@@ -30,10 +30,11 @@ bool verify_zero(const unsigned char *bytes, size_t count)
 	return true;
 }
 
-/* A decompressed block and the places in it: of the entry that comes next, and of its image. */
+/* A decompressed block and the places in it: of the entry that comes next, of its image and of its fields. */
 struct payload {
 	const unsigned char *raw;
-	size_t bytes, at, image;
+	size_t bytes, at, image, fields;
+	bool fields_lost; /* where the next record's begin is not known */
 	uint32_t block, first_record;
 };
 
@@ -93,34 +94,49 @@ static bool entry_check(struct verify_job *job, const struct payload *payload, c
 	return false;
 }
 
-/* The record's hash, and what the caller has to say of its contents. */
-static void contents_check(struct verify_job *job, const struct payload *payload, const struct entry *entry, bool sound)
+/* The record's fields, whose metadata comes to *record. */
+static bool fields_check(
+	struct verify_job *job, struct payload *payload, const struct entry *entry, struct shard_record_in *record)
+{
+	const struct verify_file *file = job->file;
+	if (!file->fields_known || !file->fields.there || payload->fields_lost)
+		return true;
+	const char *fault = shard_record_fields(
+		&file->fields, payload->raw, payload->bytes, &payload->fields, &record->meta, &record->meta_bytes);
+	if (fault == NULL)
+		return true;
+	verify_report_add(job->report, "'%s': record %u ('%.*s') in block %u: %s", file->path, entry->number,
+		key_shown(entry), entry->key, payload->block, fault);
+	payload->fields_lost = true;
+	return false;
+}
+
+/* A record whose image lies in the block; sound: what its entry says is. */
+static void contents_check(struct verify_job *job, struct payload *payload, const struct entry *entry, bool sound)
 {
 	const struct verify_file *file = job->file;
 	const struct shard_verify_options *options = file->options;
-	const unsigned char *data = payload->raw + payload->image;
-	if (XXH3_64bits(data, entry->disk.bytes) != entry->disk.hash) {
-		verify_report_add(job->report, "'%s': record %u ('%.*s') in block %u is damaged: hash", file->path,
-			entry->number, key_shown(entry), entry->key, payload->block);
-		return;
-	}
-	if (!sound || options->check == NULL)
-		return;
-	const struct shard_record_in record = {.label = entry->disk.label,
+	struct shard_record_in record = {.label = entry->disk.label,
 		.width = entry->disk.width,
 		.height = entry->disk.height,
 		.codec = (enum shard_codec)entry->disk.codec,
-		.data = data,
+		.data = payload->raw + payload->image,
 		.bytes = entry->disk.bytes};
+	if (XXH3_64bits(record.data, record.bytes) != entry->disk.hash) {
+		verify_report_add(job->report, "'%s': record %u ('%.*s') in block %u is damaged: hash", file->path,
+			entry->number, key_shown(entry), entry->key, payload->block);
+		sound = false;
+	}
+	sound = fields_check(job, payload, entry, &record) && sound;
 	struct error err = {0};
-	if (options->check(options->ctx, job->number, &record, &err) != 0)
+	if (sound && options->check != NULL && options->check(options->ctx, job->number, &record, &err) != 0)
 		verify_report_add(job->report, "'%s': record %u ('%.*s') in block %u: %s", file->path, entry->number,
 			key_shown(entry), entry->key, payload->block, err.message);
 }
 
 static void records_check(struct verify_job *job, struct payload *payload, uint32_t count)
 {
-	const char *path = job->file->path;
+	const struct verify_file *file = job->file;
 	struct entry entry;
 	uint64_t images = 0;
 	for (uint32_t i = 0; i < count; i++) {
@@ -128,21 +144,24 @@ static void records_check(struct verify_job *job, struct payload *payload, uint3
 			return;
 		images += entry.disk.bytes;
 	}
-	const bool fit = images <= payload->bytes - payload->at;
+	/* Where the images do not fit, the first that does not ends the walk, and there are no fields to be found. */
 	payload->image = payload->at;
+	payload->fields_lost = images > payload->bytes - payload->at;
+	payload->fields = payload->fields_lost ? payload->bytes : payload->at + (size_t)images;
 	payload->at = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		entry_read(job, payload, i, &entry);
 		if (entry.disk.bytes > payload->bytes - payload->image) {
-			verify_report_add(job->report, "'%s': block %u: record %u does not fit it", path,
+			verify_report_add(job->report, "'%s': block %u: record %u does not fit it", file->path,
 				payload->block, entry.number);
 			return;
 		}
 		contents_check(job, payload, &entry, entry_check(job, payload, &entry));
 		payload->image += entry.disk.bytes;
 	}
-	if (fit && payload->image != payload->bytes)
-		verify_report_add(job->report, "'%s': block %u has bytes behind its last record", path, payload->block);
+	if (file->fields_known && !payload->fields_lost && payload->fields != payload->bytes)
+		verify_report_add(
+			job->report, "'%s': block %u has bytes behind its last record", file->path, payload->block);
 }
 
 /* The header and all hashes of the block are right. */

@@ -23,6 +23,8 @@ struct verify_file {
 	bool header_sound, footer_sound, index_sound;
 	struct shard_footer_disk footer; /* when only the header is sound: what it repeats is filled from there */
 	struct shard_index index;
+	struct shard_fields fields;
+	bool fields_known; /* whether the file has fields, and which; else what lies behind images is not looked at */
 	ZSTD_DDict *dictionary;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ringclr verify: shards against their hashes, in three depths. io/shard_verify.c walks through the file; here is what
- * an image must pass (decoding to the size that the index states), and how it is told.
+ * a record must pass (an image that decodes to the size that the index states, metadata that is a JSON object), and how
+ * it is told.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -77,7 +78,10 @@ static int check_record(void *ctx, unsigned job, const struct shard_record_in *r
 	if (codec_check(verify->codecs[job], record->codec, record->data, record->bytes, record->width, record->height,
 		    NULL, &why) != 0)
 		return error_set(err, why.code, "the image does not decode: %s", why.message);
-	return 0;
+	cJSON *meta = record->meta != NULL ? json_object(record->meta, record->meta_bytes) : NULL;
+	const bool sound = record->meta == NULL || meta != NULL;
+	cJSON_Delete(meta);
+	return sound ? 0 : error_set(err, ERROR_FORMAT, "its metadata is no JSON object");
 }
 
 static void clear_progress(struct verify *verify)
