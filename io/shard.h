@@ -175,7 +175,7 @@ enum shard_verify_level {
 struct shard_verify_options {
 	enum shard_verify_level level;
 	unsigned jobs; /* threads that check blocks, 0 counts as 1. Each takes memory for a block as it lies in the file
-			  (or 1 MiB) and, at level FULL, decompressed */
+			  (or 256 KiB) and, at level FULL, decompressed */
 	/* NULL, or what is to be said of a record whose hash and entry are right: 0, or a negative code and what is
 	 * wrong with image or metadata in *err. Called from the threads, job 0..jobs-1 each; record->key is not set. */
 	int (*check)(void *ctx, unsigned job, const struct shard_record_in *record, struct error *err);

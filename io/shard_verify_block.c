@@ -17,7 +17,7 @@ bool verify_scratch(unsigned char **buffer, size_t *capacity, size_t bytes)
 	if (bytes <= *capacity)
 		return true;
 	free(*buffer);
-	*buffer = malloc(bytes);
+	*buffer = aligned_alloc(SHARD_BLOCK_ALIGN, shard_align(bytes));
 	*capacity = *buffer == NULL ? 0 : bytes;
 	return *buffer != NULL;
 }

@@ -38,7 +38,8 @@ struct verify_job {
 	size_t disk_capacity, raw_capacity;
 };
 
-/* Grows a scratch buffer. Sizes were bounded by the file's size before. */
+/* Grows a scratch buffer, which begins a page: the kernel copies whole pages faster. Sizes were bounded by the file's
+ * size before. */
 bool verify_scratch(unsigned char **buffer, size_t *capacity, size_t bytes);
 
 bool verify_zero(const unsigned char *bytes, size_t count);

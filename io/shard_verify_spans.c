@@ -2,14 +2,14 @@
 /*
  * Checking all blocks of a shard on several threads, with the same report for any number of them.
  *
- * Blocks that lie side by side make a span, which is read at once:
+ * Blocks that lie side by side make a span:
  *
- *	workers: read span s, check its blocks --done ring, a report a slot--> the calling thread: tells, in order
+ *	workers: read and check the blocks of span s --done ring, a report a slot--> the calling thread: tells, in order
  *
  * Where blocks lie comes from the index. Without one they are found by their own headers, 4 KiB by 4 KiB, before any is
  * checked; where the footer is lost too, what no block header starts may be the index.
  *
- * Memory: a worker holds a span or, where it is larger, a block, and the largest block decompressed; the list of found
+ * Memory: a worker holds 256 KiB or, where it is larger, a block, and the largest block decompressed; the list of found
  * blocks takes less than 3% of the file's size.
  */
 #include "io/shard_verify_internal.h"
@@ -23,9 +23,12 @@
 #include "pipeline/graph.h"
 #include "pipeline/ring.h"
 
-/* Reading is fastest in large pieces that still lie in a core's cache when they are hashed; decoding takes long, so
- * that smaller pieces keep all threads busy to the end. */
-enum { SPAN_BYTES = 1 << 20, SPAN_BYTES_FULL = 1 << 18 };
+/* Bytes of a span. Decoding takes long, so that smaller ones keep all threads busy to the end. */
+enum { SPAN_BYTES = 4 << 20, SPAN_BYTES_FULL = 1 << 18 };
+
+/* Bytes that are read at once: large enough that the call costs nothing, small enough that they still lie in a core's
+ * cache when they are hashed. */
+enum { READ_BYTES = 1 << 18 };
 
 enum { REPORT_LINES = 1000, SLOTS_PER_JOB = 4 };
 
@@ -232,7 +235,13 @@ static void blocks_read(struct verify_job *job, const struct blocks *blocks, siz
 
 static void span_check(struct verify_job *job, const struct blocks *blocks, size_t span)
 {
-	blocks_read(job, blocks, blocks->spans[span], blocks->spans[span + 1]);
+	const size_t last = blocks->spans[span + 1];
+	for (size_t first = blocks->spans[span], next; first < last; first = next) {
+		size_t bytes = block_padded(blocks, first);
+		for (next = first + 1; next < last && bytes + block_padded(blocks, next) <= READ_BYTES; next++)
+			bytes += block_padded(blocks, next);
+		blocks_read(job, blocks, first, next);
+	}
 }
 
 static int work_run(void *ctx, struct worker *worker)
