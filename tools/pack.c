@@ -202,18 +202,20 @@ static int write_shard(const struct options *options, const struct pack_options 
 {
 	char *origin = describe_origin(options, pack);
 	const bool tune_block = pack->block == OPTION_WORD(0), tune_level = pack->zstd == OPTION_WORD(0);
-	const struct shard_tuner_config config = {.writer = {.path = pack->output,
-							  .classes = (const char *const *)plan->classes,
-							  .class_count = plan->class_count,
-							  .block_bytes = tune_block ? 0 : pack->block,
-							  .zstd_level = tune_level ? 3 : (int)pack->zstd,
-							  .origin = origin},
-		.tune_block = tune_block,
-		.tune_level = tune_level,
-		.dictionary = pack->dictionary == OPTION_WORD(0)   ? SHARD_DICTIONARY_AUTO
-			      : pack->dictionary == OPTION_WORD(1) ? SHARD_DICTIONARY_NONE
-								   : pack->dictionary,
-		.records = plan->count};
+	const struct shard_set_writer_config config = {
+		.tuner = {.writer = {.path = pack->output,
+				  .classes = (const char *const *)plan->classes,
+				  .class_count = plan->class_count,
+				  .block_bytes = tune_block ? 0 : pack->block,
+				  .zstd_level = tune_level ? 3 : (int)pack->zstd,
+				  .origin = origin},
+			.tune_block = tune_block,
+			.tune_level = tune_level,
+			.dictionary = pack->dictionary == OPTION_WORD(0)   ? SHARD_DICTIONARY_AUTO
+				      : pack->dictionary == OPTION_WORD(1) ? SHARD_DICTIONARY_NONE
+									   : pack->dictionary,
+			.records = plan->count}};
+	struct shard_set_result made = {0};
 	const struct pack_settings settings = {.inputs = options->operands,
 		.sources = sources,
 		.codec = (enum pack_codec)pack->codec,
@@ -222,15 +224,17 @@ static int write_shard(const struct options *options, const struct pack_options 
 		.jobs = pack->jobs != 0 ? (unsigned)pack->jobs : cpu_allowed(),
 		.skip_bad = pack->bad == BAD_SKIP,
 		.show_progress = isatty(STDERR_FILENO) != 0};
-	struct shard_tuner *writer = shard_tuner_create(&config, err);
+	struct shard_set_writer *writer = shard_set_writer_create(&config, err);
 	int rc = writer == NULL ? err->code : pack_run(&settings, plan, writer, result, err);
 	if (rc == 0 && result->written == 0)
 		rc = error_set(err, ERROR_DECODE,
 			"not one image could be decoded (%" PRIu64 " were bad); nothing was written", result->skipped);
 	if (rc == 0)
-		rc = shard_tuner_finish(writer, &result->choice, err);
+		rc = shard_set_writer_finish(writer, &made, err);
 	else
-		shard_tuner_abandon(writer);
+		shard_set_writer_abandon(writer, false);
+	result->choice = made.choice;
+	free(made.path);
 	free(origin);
 	return rc;
 }

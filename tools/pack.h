@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/shard.h"
+#include "io/shard_set_writer.h"
 #include "pipeline/error.h"
 
 enum {
@@ -138,7 +138,7 @@ struct pack_result {
 };
 
 /* Streams the plan's images into the writer; neither finishes nor abandons it. */
-int pack_run(const struct pack_settings *settings, const struct pack_plan *plan, struct shard_tuner *writer,
+int pack_run(const struct pack_settings *settings, const struct pack_plan *plan, struct shard_set_writer *writer,
 	struct pack_result *result, struct error *err);
 
 #endif

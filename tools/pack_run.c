@@ -39,7 +39,7 @@ struct item {
 struct run {
 	const struct pack_settings *settings;
 	const struct pack_plan *plan;
-	struct shard_tuner *writer;
+	struct shard_set_writer *writer;
 	struct pack_result *result;
 	struct ring *read, *done;
 	uint64_t started_ns, drawn_ns;
@@ -313,7 +313,7 @@ static int write_item(struct run *run, uint64_t seq, struct item *item, int stat
 		.bytes = item->bytes};
 	run->result->written++;
 	run->result->image_bytes += item->bytes;
-	return shard_tuner_add(run->writer, &record, err);
+	return shard_set_writer_add(run->writer, &record, err);
 }
 
 static int write_run(void *ctx, struct worker *worker)
@@ -376,7 +376,7 @@ static int build(struct run *run, struct arena *arena, struct graph *graph, stru
 	return rc < 0 ? rc : 0;
 }
 
-int pack_run(const struct pack_settings *settings, const struct pack_plan *plan, struct shard_tuner *writer,
+int pack_run(const struct pack_settings *settings, const struct pack_plan *plan, struct shard_set_writer *writer,
 	struct pack_result *result, struct error *err)
 {
 	struct run run = {
