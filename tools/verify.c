@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "io/shard.h"
+#include "io/shard_manifest.h"
 #include "pipeline/cpu.h"
 #include "pipeline/meter.h"
 #include "stages/codec.h"
@@ -47,7 +48,7 @@ static const struct option_table table = {
 		 "a "
 		 "line for each damage, naming the block or the record. Exit code 0: all are sound; 1: some are not.",
 	.operands = "FILE",
-	.operand_help = "a shard",
+	.operand_help = "a shard, or the manifest of a set of shards (.json)",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
 	.examples = "ringclr verify train.ring test.ring\n"
@@ -113,33 +114,67 @@ static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t file_bytes)
 		100.0 * (double)done_bytes / (double)file_bytes, rate * 1e-6, (double)(file_bytes - done_bytes) / rate);
 }
 
+/* Ends what is told of a file: damages, or a negative code with err. Returns whether it is sound. */
+static bool file_told(struct verify *verify, const char *path, cJSON *entry, int64_t damages, const struct error *err)
+{
+	clear_progress(verify);
+	if (damages < 0)
+		note_damage(verify, err->message);
+	if (entry != NULL)
+		cJSON_AddBoolToObject(entry, "sound", damages == 0);
+	else if (damages == 0)
+		printf("%s: sound%s\n", path,
+			verify->level.level == SHARD_VERIFY_INDEX ? " as far as its index says; images were not read"
+								  : "");
+	else if (damages > 0)
+		printf("%s: %" PRId64 " damage%s\n", path, damages, damages > 1 ? "s" : "");
+	return damages == 0;
+}
+
+/* The file's object in files, or NULL where lines are printed. */
+static cJSON *file_begun(struct verify *verify, const char *path, cJSON *files)
+{
+	verify->path = path;
+	verify->started_ns = meter_now_ns();
+	if (files == NULL)
+		return NULL;
+	cJSON *entry = cJSON_CreateObject();
+	cJSON_AddStringToObject(entry, "path", path);
+	verify->damages = cJSON_AddArrayToObject(entry, "damages");
+	cJSON_AddItemToArray(files, entry);
+	return entry;
+}
+
 /* Returns whether the file is sound. files is NULL, or the JSON array that gets the file's object. */
 static bool verify_file(struct verify *verify, const char *path, cJSON *files)
 {
 	struct error err = {0};
-	cJSON *entry = NULL;
-	if (files != NULL) {
-		entry = cJSON_CreateObject();
-		cJSON_AddStringToObject(entry, "path", path);
-		verify->damages = cJSON_AddArrayToObject(entry, "damages");
-	}
-	verify->path = path;
-	verify->started_ns = meter_now_ns();
+	cJSON *entry = file_begun(verify, path, files);
 	const int64_t damages = shard_verify(path, &verify->level, &err);
-	clear_progress(verify);
-	if (damages < 0)
-		note_damage(verify, err.message);
-	if (files != NULL) {
-		cJSON_AddBoolToObject(entry, "sound", damages == 0);
-		cJSON_AddItemToArray(files, entry);
-	} else if (damages == 0) {
-		printf("%s: sound%s\n", path,
-			verify->level.level == SHARD_VERIFY_INDEX ? " as far as its index says; images were not read"
-								  : "");
-	} else if (damages > 0) {
-		printf("%s: %" PRId64 " damage%s\n", path, damages, damages > 1 ? "s" : "");
+	return file_told(verify, path, entry, damages, &err);
+}
+
+/* The shards that a manifest names, and whether they are those that it means. */
+static bool verify_set(struct verify *verify, const char *path, cJSON *files)
+{
+	struct shard_manifest manifest;
+	struct error err = {0};
+	bool sound = shard_manifest_read(path, &manifest, &err) == 0;
+	for (unsigned i = 0; i < manifest.count && err.code == 0; i++) {
+		char *file = shard_manifest_beside(path, manifest.parts[i].file);
+		if (file == NULL)
+			error_set(&err, ERROR_MEMORY, "out of memory for the set '%s'", path);
+		else
+			sound = verify_file(verify, file, files) && sound;
+		free(file);
 	}
-	return damages == 0;
+	shard_manifest_free(&manifest);
+	if (!sound && err.code == 0)
+		return false;
+	/* What is still to be said concerns the set alone. */
+	if (err.code == 0)
+		shard_set_close(shard_set_open(&path, 1, false, &err));
+	return file_told(verify, path, file_begun(verify, path, files), err.code, &err);
 }
 
 static int verify_files(struct verify *verify, const struct options *options, cJSON *object)
@@ -147,7 +182,9 @@ static int verify_files(struct verify *verify, const struct options *options, cJ
 	cJSON *files = object != NULL ? cJSON_AddArrayToObject(object, "files") : NULL;
 	bool sound = true;
 	for (unsigned i = 0; i < options->operand_count; i++)
-		sound = verify_file(verify, options->operands[i], files) && sound;
+		sound = (shard_manifest_named(options->operands[i]) ? verify_set : verify_file)(
+				verify, options->operands[i], files) &&
+			sound;
 	if (object != NULL) {
 		cJSON_AddStringToObject(object, "level", level_names[verify->level.level]);
 		cJSON_AddBoolToObject(object, "sound", sound);
