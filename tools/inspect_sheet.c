@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "stages/codec.h"
 #include "tools/command.h"
@@ -129,12 +130,13 @@ static uint8_t *decode(const struct sheet *sheet, uint64_t number, struct error 
 /* The end of the key, which is what tells images of a class apart, in one line. */
 static void caption_key(const char *key, char caption[CAPTION_BYTES])
 {
-	size_t start = 0, bytes = 0;
-	while (key[bytes] != '\0')
-		bytes++;
+	const size_t bytes = strlen(key);
+	size_t start = bytes > CAPTION_BYTES ? bytes - CAPTION_BYTES : 0;
 	while (contact_sheet_text_height(SHEET_SMALL, key + start, CELL) > LINE_HEIGHT && start < bytes)
 		start++;
-	snprintf(caption, CAPTION_BYTES, "%s", key + start);
+	/* Whole names of folders, where a slash is left. */
+	const char *slash = start > 0 ? strchr(key + start, '/') : NULL;
+	snprintf(caption, CAPTION_BYTES, "%s", slash != NULL && slash[1] != '\0' ? slash + 1 : key + start);
 }
 
 static void caption_class(const char *name, char caption[CAPTION_BYTES])
@@ -179,7 +181,7 @@ static int draw(struct sheet *sheet, const char *name, const char *path, struct 
 		       row_height = CELL + LINES * LINE_HEIGHT + GAP;
 	const uint32_t width = 2 * MARGIN + columns * (CELL + GAP) - GAP;
 	char title[TITLE_BYTES];
-	snprintf(title, sizeof title, "%.1000s: %zu of %" PRIu64 " images, %u classes", name, sheet->count,
+	snprintf(title, sizeof title, "%.1000s: %zu of %" PRIu64 " images, classes: %u", name, sheet->count,
 		shard_set_records(sheet->set), shard_classes(shard_set_at(sheet->set, 0)));
 	const uint32_t top = MARGIN + contact_sheet_text_height(SHEET_BOLD, title, width - 2 * MARGIN) + GAP;
 	sheet->paper = contact_sheet_create(width, top + rows * row_height - GAP + MARGIN, err);
