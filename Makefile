@@ -88,7 +88,7 @@ $(foreach f,$(FOLDERS),$(eval $(call library,$(f))))
 # the symbols of that header are local. The static library is that object, the shared one is linked of it.
 SONAME  := libringclr.so.0
 LIBRARY := $(BUILD)/libringclr.a $(BUILD)/$(SONAME) $(BUILD)/ringclr.pc
-LIBRARY_PACKAGES := liburing libwebp libjpeg spng libzstd libxxhash
+LIBRARY_PACKAGES := liburing libwebp libjpeg spng libzstd libxxhash libcjson
 # hwloc by its name: its pkg-config file would ask programs that link libringclr.a for all that a static hwloc needs.
 LIBRARY_LIBS := -lhwloc -lm -pthread
 VERSION := $(shell sed -n 's/.*define RINGCLR_VERSION "\(.*\)"/\1/p' stages/ringclr.h)

@@ -64,7 +64,7 @@ int shard_writer_add(struct shard_writer *writer, const struct shard_record_in *
 int shard_writer_finish(struct shard_writer *writer, struct error *err);
 void shard_writer_abandon(struct shard_writer *writer); /* NULL is allowed */
 
-/* ---- writing, with what is best for the records ---- */
+/* ---- writing, with what is best for the records: shard_set_writer.h ---- */
 
 enum { SHARD_DICTIONARY_NONE = 0, SHARD_DICTIONARY_AUTO = 1, SHARD_DICTIONARY_MIN = 256 };
 
@@ -83,15 +83,6 @@ struct shard_choice {
 	double share,
 		share_without; /* the file's part of the images' bytes if all are like these; without dictionary */
 };
-
-/* A writer that holds the first records (8 MiB), measures what is best for them (shard_tune.c says how), and goes on
- * so. The same records give the same file. */
-struct shard_tuner;
-
-struct shard_tuner *shard_tuner_create(const struct shard_tuner_config *config, struct error *err);
-int shard_tuner_add(struct shard_tuner *tuner, const struct shard_record_in *record, struct error *err);
-int shard_tuner_finish(struct shard_tuner *tuner, struct shard_choice *choice, struct error *err);
-void shard_tuner_abandon(struct shard_tuner *tuner); /* NULL is allowed */
 
 /* ---- reading ---- */
 
@@ -170,7 +161,8 @@ int64_t shard_verify(const char *path, void (*report)(void *ctx, const char *lin
 
 struct shard_set;
 
-/* Class tables must agree (same names in the same order), else ERROR_MISMATCH. */
+/* Paths of shards, or of manifests of sets (*.json). Class tables must agree (same names in the same order), else
+ * ERROR_MISMATCH. */
 struct shard_set *shard_set_open(const char *const *paths, unsigned count, bool direct, struct error *err);
 void shard_set_close(struct shard_set *set);
 unsigned shard_set_count(const struct shard_set *set);

@@ -62,6 +62,13 @@ const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t di
 	return NULL;
 }
 
+bool shard_worthwhile(uint32_t compression, size_t disk_bytes, size_t raw_bytes)
+{
+	enum { WORTHWHILE_PERCENT = 97 };
+	return disk_bytes <= raw_bytes / 100 * WORTHWHILE_PERCENT &&
+	       shard_sizes_fault(compression, true, disk_bytes, raw_bytes) == NULL;
+}
+
 const char *shard_expand(ZSTD_DCtx *dctx, uint32_t compression, const ZSTD_DDict *dictionary, const void *disk,
 	size_t disk_bytes, void *raw, size_t raw_bytes)
 {

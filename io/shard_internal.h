@@ -52,9 +52,8 @@ const struct shard_key *shard_duplicate_key(struct shard_key *keys, size_t count
 /* pread until all of `bytes`; ERROR_IO, or ERROR_DAMAGED where the file ends before. */
 int shard_pread(int fd, const char *path, void *memory, size_t bytes, uint64_t offset, struct error *err);
 
-/* A writer that writes nothing; what it would have written is told at the end, in bytes. Frees, whatever the result. */
-struct shard_writer *shard_writer_create_dry(const struct shard_writer_config *config, struct error *err);
-int shard_writer_finish_dry(struct shard_writer *writer, uint64_t *bytes, struct error *err);
+/* Whether so compressing bytes is allowed and pays: else they are stored. */
+bool shard_worthwhile(uint32_t compression, size_t disk_bytes, size_t raw_bytes);
 
 /* ---- pieces of opening, each checked against the file's size; the verifier calls them one by one ---- */
 
