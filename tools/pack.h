@@ -75,19 +75,19 @@ struct pack_plan {
 	struct pack_names names; /* of classes, before they have labels */
 	char **classes;		 /* by label */
 	uint32_t class_count;
-	uint64_t ignored;    /* files that are no images, dotfiles, links */
-	size_t input_first;  /* first entry of the input being walked */
-	uint32_t input;	     /* number of the input being walked */
-	bool folder_classes; /* some class is a folder's name */
-	bool take_meta;	     /* .json files beside images are their metadata */
-	bool no_meta;	     /* nothing is */
+	uint64_t ignored;	    /* files that are no images, dotfiles, links */
+	size_t input_first;	    /* first entry of the input being walked */
+	uint32_t input;		    /* number of the input being walked */
+	bool folder_classes;	    /* some class is a folder's name */
+	bool take_meta;		    /* .json files beside images are their metadata */
+	bool no_meta;		    /* nothing is */
 	const regex_t *label_regex; /* its first group in a key is the class; NULL: none */
 	uint64_t unmatched;	    /* keys that it does not match */
-	bool has_meta;	     /* some entry has */
-	bool shuffled;	     /* the records' order is a permutation of the entries' */
+	bool has_meta;		    /* some entry has */
+	bool shuffled;		    /* the records' order is a permutation of the entries' */
 	uint32_t shuffle_key[4];
 	uint64_t scanned_bytes; /* of the input being walked, where the source knows; for the progress line */
-	char *deep_key;	     /* an image more than one folder below the root, or NULL */
+	char *deep_key;		/* an image more than one folder below the root, or NULL */
 	/* Called for every file of the walk, or NULL; a negative code ends it. */
 	int (*tick)(struct pack_plan *plan, struct error *err);
 };
@@ -245,8 +245,7 @@ struct pack_outputs {
 };
 
 /* configs: of each output; path NULL: none. */
-int pack_outputs_open(
-	struct pack_outputs *outputs, const struct shard_set_writer_config *configs, struct error *err);
+int pack_outputs_open(struct pack_outputs *outputs, const struct shard_set_writer_config *configs, struct error *err);
 /* Marks the plan's entries that earlier runs have dealt with. */
 int pack_outputs_resume(const struct pack_outputs *outputs, struct pack_plan *plan, struct error *err);
 int pack_outputs_finish(struct pack_outputs *outputs, struct shard_set_result *results, struct error *err);
@@ -278,20 +277,23 @@ struct pack_settings {
 	bool allow_truncated, apply_exif;
 	enum pack_dedupe_policy dedupe;
 	bool list_duplicates; /* on stdout, "key first-key" */
-	const char *beside;   /* where temporary files go: beside this one */
-	unsigned jobs;	      /* worker threads */
+	const char *spill_folder;
+	unsigned jobs; /* worker threads */
 	bool show_progress;
 };
 
 struct pack_result {
 	uint64_t written[PACK_OUTPUTS], source_bytes, image_bytes;
-	uint64_t resumed;	  /* of written: by an earlier run */
-	uint64_t truncated;	  /* taken all the same */
+	uint64_t resumed;	   /* of written: by an earlier run */
+	uint64_t truncated;	   /* taken all the same */
 	uint64_t turned, unturned; /* had an orientation that was applied, or ignored */
 	uint64_t duplicates;
 	cJSON *duplicate_list; /* array of {"key", "first"}, of the first of them */
 	double seconds;
 };
+
+/* ERROR_INTERRUPTED after Ctrl-C, else 0. */
+int pack_interrupted(struct error *err);
 
 /* Streams the plan's images into the outputs; neither finishes nor abandons them. */
 int pack_run(const struct pack_settings *settings, struct pack_plan *plan, struct pack_bad *bad,

@@ -38,14 +38,14 @@ struct pack_bad *pack_bad_create(
 		pack_out_of_memory(err);
 		return NULL;
 	}
-	*bad = (struct pack_bad){
-		.policy = policy, .quarantine = quarantine, .folder = -1, .list = cJSON_CreateArray()};
+	*bad = (struct pack_bad){.policy = policy, .quarantine = quarantine, .folder = -1, .list = cJSON_CreateArray()};
 	int rc = bad->list == NULL ? pack_out_of_memory(err) : 0;
 	if (rc == 0 && quarantine != NULL) {
 		mkdir(quarantine, 0777); /* its failure is one of open() */
 		bad->folder = open(quarantine, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (bad->folder < 0)
-			rc = error_set_errno(err, ERROR_IO, errno, "cannot use the folder %s of --quarantine", quarantine);
+			rc = error_set_errno(
+				err, ERROR_IO, errno, "cannot use the folder %s of --quarantine", quarantine);
 	}
 	if (rc == 0 && report != NULL) {
 		bad->report = atomic_file_create(report, err);
@@ -90,18 +90,26 @@ static void print_column(FILE *out, const char *text, char end)
 {
 	for (; *text != '\0'; text++) {
 		switch (*text) {
-		case '\t': fputs("\\t", out); break;
-		case '\n': fputs("\\n", out); break;
-		case '\r': fputs("\\r", out); break;
-		case '\\': fputs("\\\\", out); break;
-		default: fputc(*text, out);
+		case '\t':
+			fputs("\\t", out);
+			break;
+		case '\n':
+			fputs("\\n", out);
+			break;
+		case '\r':
+			fputs("\\r", out);
+			break;
+		case '\\':
+			fputs("\\\\", out);
+			break;
+		default:
+			fputc(*text, out);
 		}
 	}
 	fputc(end, out);
 }
 
-static int report_line(
-	struct pack_bad *bad, const char *input, const char *key, const char *reason, struct error *err)
+static int report_line(struct pack_bad *bad, const char *input, const char *key, const char *reason, struct error *err)
 {
 	char *line = NULL;
 	size_t bytes = 0;

@@ -4,8 +4,8 @@
  * text becomes the record's metadata as it is, "key" included, so that numbers keep all their digits.
  *
  * Two walks over the file, because the plan's texts cannot be looked at while some are appended: the first finds the
- * entry of each line by the hash of its key (12 bytes a record, padded to 16, while it runs) and leaves the line's offset
- * in it; the second copies the lines.
+ * entry of each line by the hash of its key (12 bytes a record, padded to 16, while it runs) and leaves the line's
+ * offset in it; the second copies the lines.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ int pack_meta_check(const char *key, const char *text, size_t bytes, struct erro
 	cJSON_Delete(json);
 	return object ? 0
 		      : error_set(err, ERROR_FORMAT,
-				"%s: its metadata must be one JSON object, and is not; --no-meta leaves all metadata out",
+				"%s: its metadata must be one JSON object, and is not; --no-meta leaves all metadata "
+				"out",
 				key);
 }
 

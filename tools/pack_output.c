@@ -8,8 +8,7 @@
 
 #include "tools/pack.h"
 
-int pack_outputs_open(
-	struct pack_outputs *outputs, const struct shard_set_writer_config *configs, struct error *err)
+int pack_outputs_open(struct pack_outputs *outputs, const struct shard_set_writer_config *configs, struct error *err)
 {
 	*outputs = (struct pack_outputs){.writers = {NULL}};
 	for (unsigned i = 0; i < PACK_OUTPUTS; i++) {

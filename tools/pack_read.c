@@ -72,8 +72,7 @@ static int read_all(struct pack_pass *pass, struct inputs *inputs, struct worker
 		struct pack_item *item = memory;
 		pack_item_clear(item);
 		item->entry = entry;
-		int status = read_item(
-			pass, state, pass->settings->sources[entry->input], item, &rc, worker->err);
+		int status = read_item(pass, state, pass->settings->sources[entry->input], item, &rc, worker->err);
 		meter_add(worker->meter, 1, item->bytes);
 		if (rc != 0)
 			return rc;

@@ -14,10 +14,10 @@ struct pack_item {
 	struct pack_entry *entry;
 	enum shard_codec codec;
 	uint32_t width, height;
-	bool pixels;		   /* data is RGB, not yet encoded */
-	bool truncated;		   /* and taken all the same */
-	bool turned, unturned;	   /* by its orientation; or it has one that was ignored */
-	char reason[256];	   /* why it is bad */
+	bool pixels;	       /* data is RGB, not yet encoded */
+	bool truncated;	       /* and taken all the same */
+	bool turned, unturned; /* by its orientation; or it has one that was ignored */
+	char reason[256];      /* why it is bad */
 };
 
 struct pack_pass {
@@ -35,8 +35,6 @@ struct pack_pass {
 
 /* Takes the buffer that an earlier lap may have left in the slot, and empties it. */
 void pack_item_clear(struct pack_item *item);
-
-int pack_interrupted(struct error *err);
 
 /* The stages: ctx is the struct pack_pass. */
 int pack_read_stage(void *ctx, struct worker *worker);

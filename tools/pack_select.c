@@ -133,7 +133,8 @@ static int take_fraction(struct pack_plan *plan, const struct pack_selection *se
 	}
 	if (classes == 0) {
 		free(drawn);
-		return error_set(err, ERROR_FORMAT, "--label-fraction takes images of every class, but none has a class");
+		return error_set(
+			err, ERROR_FORMAT, "--label-fraction takes images of every class, but none has a class");
 	}
 	long long share = llround((double)labelled * selection->label_fraction / (double)classes);
 	size_t each = share > 1 ? (size_t)share : 1;

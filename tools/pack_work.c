@@ -71,8 +71,8 @@ static int decode_item(struct work *work, struct pack_item *item, unsigned orien
 				item->height);
 	}
 	int rc = work->settings->allow_truncated
-			 ? codec_decode_cut(work->codecs, item->codec, item->data, item->bytes, item->width, item->height,
-				   work->rgb, work->rgb_bytes, &item->truncated, err)
+			 ? codec_decode_cut(work->codecs, item->codec, item->data, item->bytes, item->width,
+				   item->height, work->rgb, work->rgb_bytes, &item->truncated, err)
 			 : codec_decode(work->codecs, item->codec, item->data, item->bytes, item->width, item->height,
 				   work->rgb, work->rgb_bytes, err);
 	if (rc < 0 || orientation == 1)
@@ -123,8 +123,10 @@ static int resize_item(struct work *work, struct pack_item *item, uint32_t side,
 static int encode_item(
 	struct pack_item *item, enum pack_codec codec, float quality, const uint8_t *rgb, struct error *err)
 {
-	static const enum shard_codec stored[] = {
-		[PACK_RAW] = SHARD_RAW, [PACK_WEBP] = SHARD_WEBP, [PACK_WEBP_LOSSLESS] = SHARD_WEBP, [PACK_JPEG] = SHARD_JPEG};
+	static const enum shard_codec stored[] = {[PACK_RAW] = SHARD_RAW,
+		[PACK_WEBP] = SHARD_WEBP,
+		[PACK_WEBP_LOSSLESS] = SHARD_WEBP,
+		[PACK_JPEG] = SHARD_JPEG};
 	void *data = NULL;
 	size_t bytes = (size_t)item->width * item->height * 3;
 	int rc = 0;
@@ -199,8 +201,7 @@ static int work_on(struct work *work, struct pack_item *item, struct error *err)
 	if (rc == 0 && settings->resize_short > 0 && settings->resize_short < short_side)
 		rc = resize_item(work, item, settings->resize_short, &smaller, err);
 	if (rc == 0)
-		rc = encode_item(
-			item, settings->codec, settings->quality, smaller != NULL ? smaller : work->rgb, err);
+		rc = encode_item(item, settings->codec, settings->quality, smaller != NULL ? smaller : work->rgb, err);
 	free(smaller);
 	return rc;
 }
@@ -239,8 +240,7 @@ static int work_loop(struct pack_pass *pass, struct work *work, struct worker *w
 int pack_work_stage(void *ctx, struct worker *worker)
 {
 	struct pack_pass *pass = ctx;
-	struct work work = {
-		.settings = pass->settings, .codecs = codec_context_create(cpu_detect(), worker->err)};
+	struct work work = {.settings = pass->settings, .codecs = codec_context_create(cpu_detect(), worker->err)};
 	int rc = work.codecs == NULL ? worker->err->code : work_loop(pass, &work, worker);
 	codec_context_destroy(work.codecs);
 	free(work.rgb);

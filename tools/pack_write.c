@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The second pass's writer. Items come in the order of reading. Where that is the order of the records each is written as
- * it comes; else (an archive, shuffled) they are kept aside in a temporary file beside the output, and written in their
- * order when all are there: 8 bytes a record say where.
+ * The second pass's writer. Items come in the order of reading. Where that is the order of the records each is written
+ * as it comes; else (an archive, shuffled) they are kept aside in a temporary file beside the output, and written in
+ * their order when all are there: 8 bytes a record say where.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,16 +62,15 @@ static int tell_duplicate(
 /* 1: the record is left out; 0: it stays; or a negative code. */
 static int judge_duplicate(struct writing *writing, const struct pack_entry *entry, struct error *err)
 {
-	const struct pack_entry *first =
-		writing->dedupe != NULL ? pack_dedupe_find(writing->dedupe, entry) : NULL;
+	const struct pack_entry *first = writing->dedupe != NULL ? pack_dedupe_find(writing->dedupe, entry) : NULL;
 	if (first == NULL)
 		return 0;
 	int rc = tell_duplicate(writing->pass, entry, first, err);
 	return rc == 0 ? writing->pass->settings->dedupe == PACK_DEDUPE_DROP : rc;
 }
 
-static int put_record(struct writing *writing, struct pack_entry *entry, struct shard_record_in *record,
-	uint64_t hash, struct error *err)
+static int put_record(struct writing *writing, struct pack_entry *entry, struct shard_record_in *record, uint64_t hash,
+	struct error *err)
 {
 	struct pack_pass *pass = writing->pass;
 	entry->ordinal = hash;
