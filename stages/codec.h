@@ -30,6 +30,14 @@ struct codec_context;
 struct codec_context *codec_context_create(enum cpu_isa isa, struct error *err);
 void codec_context_destroy(struct codec_context *context); /* NULL is allowed */
 
+/* Takes now what decoding images of that codec and width, of no more than image_bytes encoded, will take: then baseline
+ * JPEG allocates nothing more by region or check. That is 98 bytes for each pixel of width and image_bytes (unreserved
+ * it grows to 5/4 of that), and all that a context holds between images. While it decodes, a library takes its own:
+ * libjpeg up to 8 bytes a pixel of the image if it is progressive, libwebp up to 5, libspng and baseline JPEG a few
+ * rows; and only after the header has been found to say the width and height that the caller has allowed. */
+int codec_context_reserve(
+	struct codec_context *context, enum shard_codec codec, uint32_t width, size_t image_bytes, struct error *err);
+
 /* Decodes to rgb [height][width][3] (capacity_bytes at least width * height * 3). width, height: what the index
  * says; an image of another size is ERROR_DECODE. For SHARD_RAW, bytes must be exactly width * height * 3. */
 int codec_decode(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,

@@ -347,6 +347,10 @@ static void damaged_exif(void **state)
 			free(hurt);
 		}
 	}
+	/* A chunk of an odd length is padded. */
+	static const unsigned char webp[] = "RIFF....WEBPVP8X\1\0\0\0-.EXIF\26\0\0\0II*\0\10\0\0\0\1\0"
+					    "\22\1\3\0\1\0\0\0\6\0\0";
+	assert_int_equal(exif_orientation(SHARD_WEBP, webp, sizeof webp), 6);
 	static const unsigned char tiny[] = "\xff\xd8\xff\xe1\0\x10"
 					    "Exif\0\0II*\0\xff\xff\xff\xff";
 	for (size_t bytes = 0; bytes < sizeof tiny; bytes++) {
