@@ -130,7 +130,7 @@ static int find_lines(
 	int rc = keys == NULL ? err->code : 1;
 	for (uint64_t number = 1; rc > 0; number++) {
 		char where[4096];
-		size_t bytes;
+		size_t bytes = 0;
 		off_t offset = ftello(file);
 		rc = next_line(file, path, line, &bytes, number, err);
 		snprintf(where, sizeof(where), "%s: line %llu", path, (unsigned long long)number);
@@ -149,7 +149,7 @@ static int copy_lines(struct pack_plan *plan, FILE *file, const char *path, char
 		struct pack_entry *entry = &plan->entries[i];
 		if (!(entry->flags & PACK_META_LINE))
 			continue;
-		size_t bytes;
+		size_t bytes = 0;
 		if (fseeko(file, (off_t)entry->meta, SEEK_SET) != 0)
 			return error_set_errno(err, ERROR_IO, errno, "cannot read %s", path);
 		int rc = next_line(file, path, line, &bytes, 0, err);

@@ -153,7 +153,9 @@ static int write_aside(struct writing *writing, struct error *err)
 {
 	const struct pack_plan *plan = writing->pass->plan;
 	const unsigned char *map = spill_map(writing->spill, err);
-	int rc = map == NULL ? err->code : 0;
+	if (map == NULL)
+		return err->code;
+	int rc = 0;
 	for (uint64_t n = 0; n < plan->count && rc == 0; n++) {
 		struct pack_entry *entry = pack_plan_at(plan, n);
 		uint64_t place = writing->places[entry - plan->entries];
