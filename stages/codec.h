@@ -15,6 +15,9 @@
 #include "pipeline/cpu.h"
 #include "pipeline/error.h"
 
+/* Of one image, unless the user allows more: what its picture takes is then 768 MiB at most. */
+enum { CODEC_MAX_PIXELS = 256 << 20 };
+
 struct codec_info {
 	enum shard_codec codec;
 	uint32_t width, height;
