@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "io/shard_internal.h"
 #include "io/shard_manifest.h"
 #include "io/shard_partial.h"
 
@@ -224,7 +225,41 @@ static int supersede(const struct shard_partial *partial, struct shard_manifest 
 	return rc == 0 && !room ? out_of_memory(partial, err) : rc;
 }
 
-int shard_partial_prepare(const struct shard_partial *partial, struct error *err)
+/* The footer's hash covers all that header, index and, through it, blocks say of the bytes. */
+static bool same_file(const char *a, const char *b)
+{
+	const char *paths[] = {a, b};
+	struct shard_footer_disk footers[2];
+	bool read = true;
+	for (unsigned i = 0; i < 2 && read; i++) {
+		struct error ignored = {0};
+		struct shard *shard = shard_open(paths[i], false, &ignored);
+		read = shard != NULL && shard_pread(shard_fd(shard), paths[i], &footers[i], sizeof footers[i],
+						shard_file_bytes(shard) - sizeof footers[i], &ignored) == 0;
+		shard_close(shard);
+	}
+	return read && memcmp(&footers[0], &footers[1], sizeof footers[0]) == 0;
+}
+
+/* A run that was killed when all was done, or the same command twice: no second generation of names for that. */
+static bool same_set(const struct shard_partial *partial, const struct shard_manifest *made)
+{
+	struct shard_manifest there = {0};
+	struct error ignored = {0};
+	bool same = shard_manifest_read(partial->target, &there, &ignored) == 0 && there.count == made->count;
+	for (unsigned i = 0; i < made->count && same; i++) {
+		char *old = shard_manifest_beside(partial->target, there.parts[i].file);
+		char *new = complete_path(partial, i);
+		same = old != NULL &&
+		       new != NULL &&there.parts[i].fingerprint == made->parts[i].fingerprint &&same_file(old, new);
+		free(old);
+		free(new);
+	}
+	shard_manifest_free(&there);
+	return same;
+}
+
+int shard_partial_prepare(struct shard_partial *partial, struct error *err)
 {
 	struct shard_manifest manifest = {0};
 	struct gather gather = {.manifest = &manifest};
@@ -233,11 +268,12 @@ int shard_partial_prepare(const struct shard_partial *partial, struct error *err
 	int rc = shard_partial_each(partial, gather_shard, &gather, err);
 	if (rc == 0 && manifest.count > 1)
 		rc = keys_check(partial, &gather, err);
-	if (rc == 0)
+	partial->unchanged = rc == 0 && same_set(partial, &manifest);
+	if (rc == 0 && !partial->unchanged)
 		rc = names_choose(partial, &manifest, err);
-	if (rc == 0)
+	if (rc == 0 && !partial->unchanged)
 		rc = supersede(partial, &manifest, err);
-	if (rc == 0) {
+	if (rc == 0 && !partial->unchanged) {
 		char *path = commit_path(partial);
 		rc = path == NULL ? out_of_memory(partial, err) : shard_manifest_write(path, &manifest, err);
 		free(path);
@@ -300,12 +336,12 @@ static int commit_set(const struct shard_partial *partial, struct shard_set_resu
 {
 	struct shard_manifest manifest;
 	char *commit = commit_path(partial);
-	int rc = commit == NULL ? out_of_memory(partial, err) : manifest_read(partial, &manifest, err);
 	if (commit == NULL)
-		return rc;
-	if (rc == 0)
+		return out_of_memory(partial, err);
+	int rc = shard_manifest_read(partial->unchanged ? partial->target : commit, &manifest, err);
+	if (rc == 0 && !partial->unchanged)
 		rc = move_shards(partial, &manifest, err);
-	if (rc == 0)
+	if (rc == 0 && !partial->unchanged)
 		rc = move(commit, partial->target, err);
 	if (rc == 0)
 		rc = folder_sync(partial->target, err);

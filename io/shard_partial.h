@@ -17,6 +17,7 @@ struct shard_partial {
 	char *target;	/* what will be renamed to: the shard, or the manifest */
 	bool many;	/* a manifest and its shards */
 	unsigned first; /* number of the first shard that is made here: those before are the set's already */
+	bool unchanged; /* the set that was made is the one that stands there, byte for byte */
 	int lock;	/* the folder, open and locked; -1: it is not there */
 };
 
@@ -48,7 +49,7 @@ int shard_partial_each(const struct shard_partial *partial,
 	int (*each)(void *ctx, const struct shard *shard, struct error *err), void *ctx, struct error *err);
 
 /* All shards are complete: looks for keys that are in two of them, and writes commit.json. */
-int shard_partial_prepare(const struct shard_partial *partial, struct error *err);
+int shard_partial_prepare(struct shard_partial *partial, struct error *err);
 /* Carries it out, removes the folder. *result: all but the choice. */
 int shard_partial_commit(struct shard_partial *partial, struct shard_set_result *result, struct error *err);
 
