@@ -136,6 +136,7 @@ static int blocks_find(struct blocks *blocks, struct error *err)
 	struct found found = {.lost = 0};
 	size_t capacity = 0;
 	bool stored = true;
+	blocks->count = 0;
 	while (at + SHARD_BLOCK_ALIGN <= end && stored) {
 		if (!header_read(file, at, end, &found.header)) {
 			at += SHARD_BLOCK_ALIGN;
