@@ -136,6 +136,7 @@ static int blocks_find(struct blocks *blocks, struct error *err)
 	struct found found = {.lost = 0};
 	size_t capacity = 0;
 	bool stored = true;
+	blocks->count = 0;
 	while (at + SHARD_BLOCK_ALIGN <= end && stored) {
 		if (!header_read(file, at, end, &found.header)) {
 			at += SHARD_BLOCK_ALIGN;
@@ -317,16 +318,15 @@ static int run_parallel(struct run *run, unsigned jobs, struct error *err)
 	struct arena *arena = arena_create(0, err);
 	struct graph *graph = aligned_alloc(_Alignof(struct graph), sizeof *graph);
 	int rc = 0;
-	if (arena == NULL)
-		rc = err->code;
-	else if (graph == NULL)
-		rc = error_set(err, ERROR_MEMORY, "out of memory to check '%s'", run->blocks.file->path);
-	if (rc == 0) {
+	if (arena != NULL && graph != NULL) {
 		memset(graph, 0, sizeof *graph);
 		rc = graph_build(run, arena, graph, jobs, err);
+		if (rc == 0)
+			rc = graph_run(graph, NULL, err);
+	} else {
+		error_set(err, ERROR_MEMORY, "out of memory to check '%s'", run->blocks.file->path);
+		rc = ERROR_MEMORY;
 	}
-	if (rc == 0)
-		rc = graph_run(graph, NULL, err);
 	for (uint32_t i = 0; run->done != NULL && i < ring_slots(run->done); i++)
 		free(((struct verify_report *)ring_slot_memory(run->done, i))->lines);
 	free(graph);
@@ -378,8 +378,10 @@ int verify_blocks(const struct verify_file *file, int64_t *damages, struct error
 	if (rc == 0)
 		rc = spans_make(&run.blocks, err);
 	if (rc == 0) {
-		size_t jobs = file->options->jobs == 0 ? 1 : file->options->jobs;
-		rc = jobs_run(&run, (unsigned)(jobs < run.blocks.span_count ? jobs : run.blocks.span_count), err);
+		size_t jobs = file->options->jobs;
+		if (jobs > run.blocks.span_count)
+			jobs = run.blocks.span_count;
+		rc = jobs_run(&run, jobs > 1 ? (unsigned)jobs : 1, err);
 	}
 	*damages += run.damages;
 	free(run.blocks.found);

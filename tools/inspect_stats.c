@@ -237,8 +237,9 @@ static void note_meta(struct inspect_summary *summary, const struct shard_record
 	if (record->meta == NULL)
 		return;
 	summary->meta_found++;
-	cJSON *object = json_object(record->meta, record->meta_bytes), *member;
-	cJSON_ArrayForEach(member, object) note_key(summary, member->string);
+	cJSON *object = json_object(record->meta, record->meta_bytes);
+	for (const cJSON *member = object != NULL ? object->child : NULL; member != NULL; member = member->next)
+		note_key(summary, member->string);
 	cJSON_Delete(object);
 }
 
