@@ -443,11 +443,11 @@ static struct shard_writer *writer_open(struct repairer *r, struct error *err)
 			most = header->raw_bytes;
 	}
 	char origin[SHARD_ORIGIN_CAPACITY_OLD + 1] = "ringclr repair";
-	if (r->header_sound)
+	if (r->header_sound) {
 		memcpy(origin, (const char *)&r->header + offsetof(struct shard_header_disk, origin),
 			r->header.origin_bytes);
-	if (r->header_sound)
 		origin[r->header.origin_bytes] = '\0';
+	}
 	uint32_t aim = r->header_sound ? r->header.block_bytes : most;
 	struct shard_writer_config config = {
 		.path = r->out,
