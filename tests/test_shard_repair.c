@@ -384,6 +384,57 @@ static void test_record_lost(void **state)
 	trial_free(trial);
 }
 
+/* A key's byte, which no hash of a record covers: the block's does. */
+static void test_key_changed(void **state)
+{
+	struct trial *trial = trial_make(state, STORED);
+	struct shard *sound = sound_open(trial);
+	const struct shard_block *block = shard_block(sound, 2);
+	trial->damaged[block->offset + 64 + 24] ^= 1;
+	assert_int_equal(trial_check(trial), block->record_count);
+	assert_int_equal(trial->repaired.records_lost, block->record_count);
+	assert_lost(trial, sound, block->first_record);
+	shard_close(sound);
+	trial_free(trial);
+}
+
+/* An image that is a shard itself, whose blocks lie at pages of the file: they are no blocks of it. */
+static void test_shard_in_shard(void **state)
+{
+	struct trial *trial = calloc(1, sizeof *trial);
+	struct error err = {0};
+	size_t inner_bytes = 0, front = 4096 - (64 + 24 + 1);
+	trial->place = *state;
+	trial->out = helper_path(trial->place->folder, "out.ring");
+	unsigned char *inner = helper_shard_small(trial->place->path, 0, &inner_bytes);
+	unsigned char *image = calloc(1, front + inner_bytes);
+	memcpy(image + front, inner, inner_bytes);
+	struct shard_record_in records[] = {
+		{.key = "a", .label = -1, .width = 1, .height = 1, .codec = SHARD_PNG, .data = "x", .bytes = 1},
+		{.key = "b",
+			.label = -1,
+			.width = 1,
+			.height = 1,
+			.codec = SHARD_PNG,
+			.data = image,
+			.bytes = front + inner_bytes},
+	};
+	struct shard_writer_config config = {.path = trial->place->path, .block_bytes = 64};
+	struct shard_writer *writer = shard_writer_create(&config, &err);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(shard_writer_add(writer, &records[i], &err), 0);
+	assert_int_equal(shard_writer_finish(writer, &err), 0);
+	trial->sound = helper_file_read(config.path, &trial->size);
+	trial->damaged = malloc(trial->size);
+	trial->damaged_size = trial->size - 4096; /* no index, no footer */
+	memcpy(trial->damaged, trial->sound, trial->size);
+	assert_int_equal(trial_check(trial), 0);
+	assert_int_equal(trial->repaired.blocks, 2);
+	free(inner);
+	free(image);
+	trial_free(trial);
+}
+
 /* Anything changed, hashes made right or not: no crash, and an output is sound. */
 static void test_hostile(void **state)
 {
@@ -429,6 +480,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_front_lost, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_refused, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_record_lost, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_key_changed, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_shard_in_shard, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_hostile, helper_place_make, helper_place_remove),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
