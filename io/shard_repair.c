@@ -32,7 +32,7 @@ struct repairer {
 	const struct shard_repair_report *report;
 	struct shard_repaired *repaired;
 	bool header_sound, footer_sound, index_sound, front_sound; /* front: sizes before the blocks are known */
-	bool has_fields;
+	bool has_fields, dictionary_missed;			   /* missed: a block needs it, and it is lost */
 	struct shard_header_disk header;
 	struct shard_footer_disk footer; /* from the header, where it is lost */
 	char **classes, **made_up;	 /* made_up: names of our own, one allocation each */
@@ -159,6 +159,7 @@ static int block_read(struct repairer *r, const struct shard_found_block *block,
 {
 	const struct shard_block_disk *header = &block->header;
 	const char *fault = NULL;
+	bool dictionary = header->compression == SHARD_ZSTD_DICTIONARY;
 	if (header->disk_bytes > r->find.file_bytes - block->offset) {
 		if (r->writer == NULL)
 			note(r, "'%s': block %u is damaged: the file ends in it", r->find.path, header->number);
@@ -173,14 +174,14 @@ static int block_read(struct repairer *r, const struct shard_found_block *block,
 	size_t payload_bytes = header->disk_bytes - sizeof *header;
 	if (header->payload_hash != XXH3_64bits(r->disk + sizeof *header, payload_bytes))
 		fault = "hash of its payload";
-	else if (header->compression == SHARD_ZSTD_DICTIONARY &&
-		 (r->dictionary == NULL || header->dictionary_hash != r->footer.dictionary_hash))
+	else if (dictionary && (r->dictionary == NULL || header->dictionary_hash != r->footer.dictionary_hash))
 		fault = "its dictionary is lost";
 	else
 		fault = shard_expand(r->dctx, header->compression, r->dictionary, r->disk + sizeof *header,
 			payload_bytes, r->raw, header->raw_bytes);
 	if (fault == NULL)
 		return 0;
+	r->dictionary_missed |= dictionary && r->dictionary == NULL;
 	if (r->writer == NULL)
 		note(r, "'%s': block %u is damaged: %s", r->find.path, header->number, fault);
 	return ERROR_DAMAGED;
@@ -487,8 +488,8 @@ static int salvage(struct repairer *r, struct error *err)
 		return err->code;
 	rc = pass(r, err);
 	if (rc == 0 && r->repaired->records == 0)
-		rc = error_set(
-			err, ERROR_DAMAGED, "'%s': nothing can be salvaged: no whole block was found", r->find.path);
+		rc = error_set(err, ERROR_DAMAGED, "'%s': nothing can be salvaged: no whole block was found%s",
+			r->find.path, r->dictionary_missed ? " that needs no dictionary, and that is lost" : "");
 	if (rc != 0)
 		shard_writer_abandon(r->writer);
 	else

@@ -331,6 +331,8 @@ static void test_front_lost(void **state)
 	assert_int_equal(trial->rc, needed == shard_records(sound) ? ERROR_DAMAGED : 0);
 	if (trial->rc == 0)
 		assert_int_equal(trial->repaired.records_lost, needed);
+	else
+		assert_non_null(strstr(trial->err.message, "that needs no dictionary, and that is lost"));
 	shard_close(sound);
 	trial_free(trial);
 }
