@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """verify in its three depths and inspect, against tests/shard_reader.py (which was made from docs/SHARD_FORMAT.md) and PIL."""
 import io

@@ -15,7 +15,6 @@
 #include "tools/command.h"
 #include "tools/contact_sheet.h"
 #include "tools/inspect.h"
-#include "tools/pack.h" /* PACK_MAX_PIXELS */
 
 enum { COLUMNS = 10, CELL = 112, GAP = 10, MARGIN = 16, TITLE_BYTES = 1200 };
 enum { CAPTION_BYTES = 80, LINES = 2, LINE_HEIGHT = 15 };
@@ -109,7 +108,7 @@ static uint8_t *decode(const struct sheet *sheet, uint64_t number, struct error 
 	shard_set_locate(sheet->set, number, &shard, &local);
 	const struct shard_record *record = shard_record(shard_set_at(sheet->set, shard), local);
 	const size_t pixels = (size_t)record->width * record->height;
-	if (pixels > PACK_MAX_PIXELS) {
+	if (pixels > CODEC_MAX_PIXELS) {
 		error_set(err, ERROR_DECODE, "too large to be decoded");
 		return NULL;
 	}

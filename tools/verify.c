@@ -17,7 +17,6 @@
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/options.h"
-#include "tools/pack.h" /* PACK_MAX_PIXELS */
 
 enum { MAX_JOBS = 240 };
 
@@ -73,9 +72,9 @@ static int check_record(void *ctx, unsigned job, const struct shard_record_in *r
 {
 	struct verify *verify = ctx;
 	struct error why = {0};
-	if ((uint64_t)record->width * record->height > PACK_MAX_PIXELS)
+	if ((uint64_t)record->width * record->height > CODEC_MAX_PIXELS)
 		return error_set(err, ERROR_DECODE, "%ux%u pixels; %d million are the most that are decoded",
-			record->width, record->height, PACK_MAX_PIXELS >> 20);
+			record->width, record->height, CODEC_MAX_PIXELS >> 20);
 	if (codec_check(verify->codecs[job], record->codec, record->data, record->bytes, record->width, record->height,
 		    NULL, &why) != 0)
 		return error_set(err, why.code, "the image does not decode: %s", why.message);
