@@ -65,8 +65,9 @@ void shard_cursor_destroy(struct shard_cursor *cursor)
 
 static int record_damaged(const struct shard *shard, uint32_t record, const char *fault, struct error *err)
 {
-	return error_set(err, ERROR_DAMAGED, "'%s': record %u ('%.200s') is damaged: %s", shard_path(shard), record,
+	error_set(err, ERROR_DAMAGED, "'%s': record %u ('%.200s') is damaged: %s", shard_path(shard), record,
 		shard_record(shard, record)->key, fault);
+	return ERROR_DAMAGED;
 }
 
 static int fields_walk(struct shard_cursor *cursor, const struct shard_block *block, struct error *err)
@@ -106,9 +107,11 @@ static int block_load(struct shard_cursor *cursor, uint32_t number, struct error
 int shard_cursor_get(struct shard_cursor *cursor, uint32_t record, struct shard_record_in *out, struct error *err)
 {
 	const struct shard *shard = cursor->shard;
-	if (record >= shard_records(shard))
-		return error_set(err, ERROR_USAGE, "'%s' has %u records, there is no record %u", shard_path(shard),
+	if (record >= shard_records(shard)) {
+		error_set(err, ERROR_USAGE, "'%s' has %u records, there is no record %u", shard_path(shard),
 			shard_records(shard), record);
+		return ERROR_USAGE;
+	}
 	const struct shard_record *entry = shard_record(shard, record);
 	int rc = cursor->block == entry->block ? 0 : block_load(cursor, entry->block, err);
 	if (rc != 0)

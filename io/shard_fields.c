@@ -64,6 +64,7 @@ static int table_parse(const char *path, const char *table, size_t bytes, struct
 				"ringclr",
 				path, (int)field.head.name_bytes, field.name);
 		names[count++] = (struct shard_key){.key = field.name, .key_bytes = field.head.name_bytes};
+		fields->unknown |= !meta;
 		if (meta)
 			fields->meta_id = field.head.id;
 		if (of_file)

@@ -81,6 +81,7 @@ int shard_load_dictionary(
 struct shard_fields {
 	bool there;	    /* the file has one; then every block has fields behind its images */
 	bool declared[256]; /* ids that records may use */
+	bool unknown;	    /* it names others than this program knows */
 	uint8_t meta_id;    /* 0: no record has metadata */
 };
 /* ERROR_VERSION: it has a required field that is unknown here. */
