@@ -216,9 +216,6 @@ struct pack_selection {
 /* Sets the entries' flags. After pack_plan_end(). */
 int pack_select(struct pack_plan *plan, const struct pack_selection *selection, struct error *err);
 
-/* The hash of a key by which it is drawn: of the same seed and use always the same. */
-uint64_t pack_draw(const char *key, uint64_t seed, uint32_t use);
-
 /* ---- pack_bad.c: what becomes of images that do not decode ---- */
 
 enum pack_bad_policy { PACK_BAD_FAIL, PACK_BAD_SKIP, PACK_BAD_QUARANTINE };
