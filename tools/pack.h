@@ -66,7 +66,8 @@ struct pack_names {
 };
 
 struct pack_plan {
-	const char *root; /* keep only what lies below; cleaned, without slashes at its ends; "" for all */
+	const char *root;	   /* keep only what lies below; cleaned, without slashes at its ends; "" for all */
+	const char *const *inputs; /* their paths, for messages; by struct pack_entry's input */
 	struct spill *spill;
 	const unsigned char *texts; /* the spill, as of the last pack_plan_end_input() */
 	struct pack_entry *entries;

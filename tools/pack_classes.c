@@ -240,12 +240,11 @@ static int compare_hashed(const struct pack_plan *plan, uint64_t hash, struct er
 		for (size_t j = i + 1; j < plan->count; j++) {
 			if (strcmp(key, pack_plan_key(plan, &plan->entries[j])) == 0)
 				return error_set(err, ERROR_FORMAT,
-					"two images are called %s, the %zuth and the %zuth of all inputs: names must "
-					"be "
-					"unique in a shard (inputs that share names: put them below one folder, or "
-					"pack each into "
-					"its own shard)",
-					key, i + 1, j + 1);
+					"two images are called %s, in %s and in %s: names must be unique in a shard "
+					"(inputs that share names: put them below one folder, or pack each into its "
+					"own shard)",
+					key, plan->inputs[plan->entries[i].input],
+					plan->inputs[plan->entries[j].input]);
 		}
 	}
 	return 0;
