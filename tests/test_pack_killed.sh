@@ -38,13 +38,16 @@ start = time.monotonic()
 subprocess.run([ringclr, "pack", *arguments, "-o", "whole/x.ring"], check=True, **quiet)
 span = time.monotonic() - start
 def contents(folder):
-    return {os.path.basename(path): open(path, "rb").read() for path in glob.glob(folder + "/*")}
+    return {os.path.basename(path): open(path, "rb").read() for path in glob.glob(folder + "/*") if os.path.isfile(path)}
 whole, kills, taken_up = contents("whole"), 0, 0
 random.seed(seed)
 for number in range(rounds):
     shutil.rmtree("made"), os.makedirs("made")
-    # A run that has come to its end is not started again: it would make the set anew, under new names.
-    finished = lambda: (os.path.exists("made/x.ring") or os.path.exists("made/x.json")) and not glob.glob("made/*.partial")
+    # A run that has come to its end is not started again: it would make the set anew, under new names. It may have been killed
+    # while it tidied up.
+    finished = lambda: (os.path.exists("made/x.ring") or os.path.exists("made/x.json")) and not (
+        glob.glob("made/*.partial/commit.json") or glob.glob("made/*.partial/*.part")
+    )
     for attempt in range(2):
         if finished():
             break
@@ -58,6 +61,7 @@ for number in range(rounds):
     taken_up += len(glob.glob("made/*.partial")) > 0
     if not finished():
         subprocess.run([ringclr, "pack", *arguments, "--resume", "-o", "made/x.ring"], check=True, **quiet)
+        assert not glob.glob("made/*.partial"), number
     made = contents("made")
     assert made.keys() == whole.keys(), (number, made.keys(), whole.keys())
     assert all(made[name] == whole[name] for name in whole), number
