@@ -35,7 +35,7 @@ pack() {
 }
 # keys SHARD: in order, with labels
 keys() {
-	"$ringclr" inspect --list 1000 "$1" | sed -n 's/^[0-9]*  .*bytes  block [^ ]*  *label \([-0-9]*\)  *\(.*\)$/\2 \1/p'
+	"$ringclr" inspect --records all "$1" | awk -F'\t' 'NR > 1 { print $2, $4 }'
 }
 
 # ---- bad images ----

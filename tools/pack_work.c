@@ -174,7 +174,7 @@ static int keep_item(struct work *work, struct pack_item *item, unsigned orienta
 		return turn_pixels(work, item, orientation, err);
 	void *data = NULL;
 	size_t bytes = 0;
-	rc = codec_turn_jpeg(item->data, item->bytes, orientation, &data, &bytes, err);
+	rc = codec_turn_jpeg(work->codecs, item->data, item->bytes, orientation, &data, &bytes, err);
 	if (rc == CODEC_TURN_LOSSY)
 		return turn_pixels(work, item, orientation, err);
 	if (rc < 0)
