@@ -301,6 +301,7 @@ static int pack_images(const struct options *options, const struct pack_options 
 	if (rc == 0 && sources == NULL)
 		rc = pack_out_of_memory(err);
 	plan.tick = tick;
+	plan.inputs = options->operands;
 	plan.label_regex = label_regex;
 	plan.no_meta = pack->no_meta;
 	if (rc == 0)

@@ -66,7 +66,8 @@ struct pack_names {
 };
 
 struct pack_plan {
-	const char *root; /* keep only what lies below; cleaned, without slashes at its ends; "" for all */
+	const char *root;	   /* keep only what lies below; cleaned, without slashes at its ends; "" for all */
+	const char *const *inputs; /* their paths, for messages; by struct pack_entry's input */
 	struct spill *spill;
 	const unsigned char *texts; /* the spill, as of the last pack_plan_end_input() */
 	struct pack_entry *entries;
@@ -215,9 +216,6 @@ struct pack_selection {
 
 /* Sets the entries' flags. After pack_plan_end(). */
 int pack_select(struct pack_plan *plan, const struct pack_selection *selection, struct error *err);
-
-/* The hash of a key by which it is drawn: of the same seed and use always the same. */
-uint64_t pack_draw(const char *key, uint64_t seed, uint32_t use);
 
 /* ---- pack_bad.c: what becomes of images that do not decode ---- */
 

@@ -218,40 +218,53 @@ static int look_up_labels(struct pack_plan *plan, const char *classes_path, int3
 	return rc;
 }
 
-struct hashed_key {
-	uint64_t hash;
-	uint32_t entry;
-};
-
 static int compare_hashes(const void *a, const void *b)
 {
-	uint64_t x = ((const struct hashed_key *)a)->hash, y = ((const struct hashed_key *)b)->hash;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 	return x < y ? -1 : x > y;
 }
 
-/* 16 bytes a record while it runs. */
-static int check_unique(const struct pack_plan *plan, struct error *err)
+static uint64_t hash_key(const struct pack_plan *plan, size_t entry)
 {
-	struct hashed_key *keys = calloc(plan->count + 1, sizeof(*keys));
-	if (keys == NULL)
-		return pack_out_of_memory(err);
+	const char *key = pack_plan_key(plan, &plan->entries[entry]);
+	return XXH3_64bits(key, strlen(key));
+}
+
+/* Whether two keys with that hash are the same, and not only their hashes. */
+static int compare_hashed(const struct pack_plan *plan, uint64_t hash, struct error *err)
+{
 	for (size_t i = 0; i < plan->count; i++) {
+		if (hash_key(plan, i) != hash)
+			continue;
 		const char *key = pack_plan_key(plan, &plan->entries[i]);
-		keys[i] = (struct hashed_key){.hash = XXH3_64bits(key, strlen(key)), .entry = (uint32_t)i};
-	}
-	qsort(keys, plan->count, sizeof(*keys), compare_hashes);
-	int rc = 0;
-	for (size_t i = 1; i < plan->count && rc == 0; i++) {
-		for (size_t j = i; j > 0 && keys[j - 1].hash == keys[i].hash && rc == 0; j--) {
-			const char *key = pack_plan_key(plan, &plan->entries[keys[i].entry]);
-			if (strcmp(key, pack_plan_key(plan, &plan->entries[keys[j - 1].entry])) == 0)
-				rc = error_set(err, ERROR_FORMAT,
-					"two images are called %s: names must be unique in a shard (inputs that share "
-					"names: put them below one folder, or pack each into its own shard)",
-					key);
+		for (size_t j = i + 1; j < plan->count; j++) {
+			if (strcmp(key, pack_plan_key(plan, &plan->entries[j])) == 0)
+				return error_set(err, ERROR_FORMAT,
+					"two images are called %s, in %s and in %s: names must be unique in a shard "
+					"(inputs that share names: put them below one folder, or pack each into its "
+					"own shard)",
+					key, plan->inputs[plan->entries[i].input],
+					plan->inputs[plan->entries[j].input]);
 		}
 	}
-	free(keys);
+	return 0;
+}
+
+/* By their hashes: 8 bytes a record while it runs, and as many for sorting. */
+static int check_unique(const struct pack_plan *plan, struct error *err)
+{
+	uint64_t *hashes = calloc(plan->count + 1, sizeof(*hashes));
+	if (hashes == NULL)
+		return pack_out_of_memory(err);
+	for (size_t i = 0; i < plan->count; i++)
+		hashes[i] = hash_key(plan, i);
+	qsort(hashes, plan->count, sizeof(*hashes), compare_hashes);
+	int rc = 0;
+	for (size_t i = 1; i < plan->count && rc == 0; i++) {
+		if (hashes[i] == hashes[i - 1])
+			rc = compare_hashed(plan, hashes[i], err);
+	}
+	free(hashes);
 	return rc;
 }
 

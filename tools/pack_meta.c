@@ -4,8 +4,8 @@
  * text becomes the record's metadata as it is, "key" included, so that numbers keep all their digits.
  *
  * Two walks over the file, because the plan's texts cannot be looked at while some are appended: the first finds the
- * entry of each line by the hash of its key (12 bytes a record, padded to 16, while it runs) and leaves the line's
- * offset in it; the second copies the lines.
+ * entry of each line by the hash of its key (12 bytes a record while it runs, and as many for sorting) and leaves the
+ * line's offset in it; the second copies the lines.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ int pack_meta_check(const char *key, const char *text, size_t bytes, struct erro
 struct hashed_key {
 	uint64_t hash;
 	uint32_t entry;
-};
+} __attribute__((packed));
 
 static int compare_hashes(const void *a, const void *b)
 {

@@ -197,8 +197,7 @@ static int check_outputs(const struct options *options, const struct pack_option
 
 int pack_options_check(const struct options *options, const struct pack_options *pack, struct error *err)
 {
-	int splits =
-		(pack->validation > 0) + (pack->validation_match != NULL) + (pack->validation_classes != NULL);
+	int splits = (pack->validation > 0) + (pack->validation_match != NULL) + (pack->validation_classes != NULL);
 	char *end = NULL;
 	if (pack->resize_short > 0 && pack->codec == PACK_KEEP)
 		return error_set(err, ERROR_USAGE,

@@ -63,11 +63,11 @@ int pack_outputs_resume(const struct pack_outputs *outputs, struct pack_plan *pl
 	return 0;
 }
 
-/* All that can fail for want of space or by the disk has been written before the first gets its name. */
+/* The validation part first: where the first output is there, the second is too. */
 int pack_outputs_finish(struct pack_outputs *outputs, struct shard_set_result *results, struct error *err)
 {
 	int rc = 0;
-	for (unsigned i = 0; i < PACK_OUTPUTS && rc == 0; i++) {
+	for (unsigned i = PACK_OUTPUTS; i-- > 0 && rc == 0;) {
 		if (outputs->writers[i] != NULL)
 			rc = shard_set_writer_finish(outputs->writers[i], &results[i], err);
 		outputs->writers[i] = NULL;

@@ -13,13 +13,13 @@
 
 enum { USE_VALIDATION = 1, USE_SUBSET = 2 };
 
-uint64_t pack_draw(const char *key, uint64_t seed, uint32_t use)
+static uint32_t draw_key(const char *key, uint64_t seed, uint32_t use)
 {
-	return XXH3_64bits_withSeed(key, strlen(key), XXH3_64bits_withSeed(&use, sizeof(use), seed));
+	return (uint32_t)XXH3_64bits_withSeed(key, strlen(key), XXH3_64bits_withSeed(&use, sizeof(use), seed));
 }
 
-struct drawn {
-	uint64_t hash;
+struct drawn { /* small, because a record has 64 bytes in all, and sorting doubles these */
+	uint32_t hash;
 	uint32_t entry;
 	int32_t label;
 };
@@ -34,7 +34,7 @@ static int compare_drawn(const void *a, const void *b)
 	return x->entry < y->entry ? -1 : x->entry > y->entry;
 }
 
-/* The entries of the first output, class by class, each class in the order of its draws. 16 bytes a record. */
+/* The entries of the first output, class by class, each class in the order of its draws. */
 static struct drawn *draw(const struct pack_plan *plan, uint64_t seed, uint32_t use, size_t *count, struct error *err)
 {
 	struct drawn *drawn = calloc(plan->count + 1, sizeof(*drawn));
@@ -47,7 +47,7 @@ static struct drawn *draw(const struct pack_plan *plan, uint64_t seed, uint32_t 
 		const struct pack_entry *entry = &plan->entries[i];
 		if (entry->flags & PACK_VALIDATION)
 			continue;
-		drawn[(*count)++] = (struct drawn){.hash = pack_draw(pack_plan_key(plan, entry), seed, use),
+		drawn[(*count)++] = (struct drawn){.hash = draw_key(pack_plan_key(plan, entry), seed, use),
 			.entry = (uint32_t)i,
 			.label = entry->label};
 	}
