@@ -129,6 +129,7 @@ uint32_t shard_max_record_bytes(const struct shard *shard);
 uint32_t shard_dictionary_bytes(const struct shard *shard); /* as it lies in the file; 0: none */
 size_t shard_dictionary_memory(const struct shard *shard);  /* of its form for decompressing, shared by all threads */
 unsigned shard_version_minor(const struct shard *shard);
+bool shard_has_meta(const struct shard *shard); /* its records may have metadata */
 
 /* A decompressor: one per thread. */
 struct shard_unpacker;
@@ -140,7 +141,7 @@ void shard_unpacker_destroy(struct shard_unpacker *unpacker);
 int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, size_t disk_bytes,
 	struct shard_unpacker *unpacker, void *raw, size_t raw_capacity, bool check_hash, struct error *err);
 
-/* A slow, complete way to one record's bytes: pread, check, decompress. *data is malloc'd. */
+/* A slow, complete way to one record's bytes: a cursor for one call. *data is malloc'd. */
 int shard_read_record(
 	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err);
 
@@ -149,7 +150,8 @@ int shard_read_record(
 struct shard_cursor;
 struct shard_cursor *shard_cursor_create(const struct shard *shard, struct error *err);
 void shard_cursor_destroy(struct shard_cursor *cursor); /* NULL is allowed */
-/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. */
+/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. meta ends without a
+ * NUL. */
 int shard_cursor_get(struct shard_cursor *cursor, uint32_t record, struct shard_record_in *out, struct error *err);
 
 /* Checks everything: header, footer, index, every block's and record's hash, padding. Calls report once per damage with

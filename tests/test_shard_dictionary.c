@@ -408,7 +408,7 @@ static void test_impossible_numbers(void **state)
 		const char *why;
 	} cases[] = {
 		{12, 0, ERROR_FORMAT, "header makes no sense"}, /* no flag, but a dictionary */
-		{12, 3, ERROR_VERSION, "feature number 1"},
+		{12, 5, ERROR_VERSION, "feature number 2"},
 		{52, 0, ERROR_FORMAT, "header makes no sense"}, /* a flag, but none */
 		{52, (1 << 20) + 1, ERROR_FORMAT, "header makes no sense"},
 		{52, 0xffffffff, ERROR_FORMAT, "header makes no sense"},
