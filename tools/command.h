@@ -18,6 +18,9 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
 	X(pack, "pack a folder or archive of images into a shard")                                                     \
 	X(inspect, "say what a shard holds")                                                                           \
 	X(verify, "check every hash of shards")                                                                        \
+	X(extract, "write the images of shards back to files")                                                         \
+	X(export, "turn shards into WebDataset, MDS or class folders")                                                 \
+	X(diff, "compare two data sets record by record")                                                              \
 	X(train, "pre-train an encoder with SimCLR")                                                                   \
 	X(eval, "evaluate an encoder: kNN, linear probe")                                                              \
 	X(embed, "write the features of every image")                                                                  \
