@@ -9,7 +9,6 @@
 #include "tools/file_sink.h"
 #include "tools/json.h"
 #include "tools/output_image.h"
-#include "tools/progress.h"
 #include "tools/record_filter.h"
 
 struct extract_options {
@@ -54,6 +53,7 @@ struct extract {
 	const struct input_sets *sets;
 	struct record_selection selection;
 	struct output_paths paths;
+	struct file_sink *sink;
 	uint64_t files, bytes;
 	double seconds;
 };
@@ -76,52 +76,32 @@ static int check_names(struct extract *job, struct error *err)
 	return rc == 0 ? output_paths_check(&job->paths, err) : rc;
 }
 
-static int add_file(struct extract *job, struct file_sink *sink, const struct output_path *path, const void *data,
-	size_t bytes, struct error *err)
+static int add_file(
+	struct extract *job, const struct output_path *path, const void *data, size_t bytes, struct error *err)
 {
 	char name[ATOMIC_FOLDER_MAX_PATH + 1];
 	output_path_write(path, name);
-	int rc = file_sink_add(sink, name, data, bytes, err);
+	int rc = file_sink_add(job->sink, name, data, bytes, err);
 	job->files++;
 	job->bytes += bytes;
 	return rc;
 }
 
-static int write_record(
-	struct extract *job, struct file_sink *sink, const struct shard_record_in *record, struct error *err)
+static int write_record(void *ctx, uint64_t number, const struct shard_record_in *record, struct error *err)
 {
+	(void)number;
+	struct extract *job = ctx;
 	const struct extract_options *options = job->options;
 	const struct output_path path = output_path_of(record->key, record->codec, options->raw_as);
 	struct output_image image;
 	int rc = output_image_make(record, options->raw_as, &image, err);
 	if (rc == 0)
-		rc = add_file(job, sink, &path, image.data, image.bytes, err);
+		rc = add_file(job, &path, image.data, image.bytes, err);
 	output_image_free(&image);
 	if (rc == 0 && options->meta && record->meta != NULL) {
 		const struct output_path beside = output_path_beside(&path, ".json");
-		rc = add_file(job, sink, &beside, record->meta, record->meta_bytes, err);
+		rc = add_file(job, &beside, record->meta, record->meta_bytes, err);
 	}
-	return rc;
-}
-
-static int write_files(struct extract *job, struct file_sink *sink, struct error *err)
-{
-	struct input_reader *reader = input_reader_create(job->sets, err);
-	struct progress progress;
-	uint64_t done = 0;
-	int rc = reader == NULL ? err->code : 0;
-	progress_start(&progress, "extracting", job->selection.count);
-	for (uint64_t i = record_selection_next(&job->selection, 0); i < job->selection.records && rc == 0;
-		i = record_selection_next(&job->selection, i + 1)) {
-		struct shard_record_in record;
-		rc = command_interrupted() ? error_set(err, ERROR_INTERRUPTED, "interrupted; nothing was written")
-					   : input_reader_get(reader, i, &record, err);
-		if (rc == 0)
-			rc = write_record(job, sink, &record, err);
-		progress_draw(&progress, ++done, job->bytes);
-	}
-	job->seconds = progress_end(&progress);
-	input_reader_destroy(reader);
 	return rc;
 }
 
@@ -133,13 +113,13 @@ static int extract_run(struct extract *job, struct error *err)
 	output_paths_free(&job->paths);
 	if (rc != 0)
 		return rc;
-	struct file_sink *sink = file_sink_create(job->options->output, err);
-	if (sink == NULL)
+	job->sink = file_sink_create(job->options->output, err);
+	if (job->sink == NULL)
 		return err->code;
-	rc = write_files(job, sink, err);
+	rc = record_selection_walk(&job->selection, job->sets, "extracting", write_record, job, &job->seconds, err);
 	if (rc == 0)
-		return file_sink_commit(sink, err);
-	file_sink_abandon(sink);
+		return file_sink_commit(job->sink, err);
+	file_sink_abandon(job->sink);
 	return rc;
 }
 

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "io/atomic_file.h"
+#include "tools/command.h"
+#include "tools/progress.h"
 
 enum { LIST_MAX_BYTES = 1 << 30 };
 
@@ -227,4 +229,27 @@ uint64_t record_selection_next(const struct record_selection *selection, uint64_
 		if (selection->set[record / 8] >> record % 8 & 1)
 			break;
 	return record;
+}
+
+int record_selection_walk(const struct record_selection *selection, const struct input_sets *sets, const char *verb,
+	record_selection_call each, void *ctx, double *seconds, struct error *err)
+{
+	struct input_reader *reader = input_reader_create(sets, err);
+	struct progress progress;
+	uint64_t done = 0, bytes = 0;
+	int rc = reader == NULL ? err->code : 0;
+	progress_start(&progress, verb, selection->count);
+	for (uint64_t i = record_selection_next(selection, 0); i < selection->records && rc == 0;
+		i = record_selection_next(selection, i + 1)) {
+		struct shard_record_in record;
+		rc = command_interrupted() ? error_set(err, ERROR_INTERRUPTED, "interrupted; nothing was written")
+					   : input_reader_get(reader, i, &record, err);
+		if (rc == 0)
+			rc = each(ctx, i, &record, err);
+		if (rc == 0)
+			progress_draw(&progress, ++done, bytes += record.bytes);
+	}
+	*seconds = progress_end(&progress);
+	input_reader_destroy(reader);
+	return rc;
 }

@@ -39,4 +39,11 @@ void record_selection_free(struct record_selection *selection);
 /* The first selected record at or behind `record`; the number of all records if there is none. */
 uint64_t record_selection_next(const struct record_selection *selection, uint64_t record);
 
+/* Calls `each` for the selected records in order, with their bytes, and draws a line of progress ("extracting"). A
+ * result other than 0 ends it, and so does Ctrl-C; `seconds` gets the time it took. */
+typedef int (*record_selection_call)(
+	void *ctx, uint64_t number, const struct shard_record_in *record, struct error *err);
+int record_selection_walk(const struct record_selection *selection, const struct input_sets *sets, const char *verb,
+	record_selection_call each, void *ctx, double *seconds, struct error *err);
+
 #endif
