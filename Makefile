@@ -22,7 +22,7 @@ MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 
 FOLDERS  := pipeline io model stages
-PACKAGES := liburing openblas libwebp libjpeg spng libzstd libarchive libxxhash libcjson hwloc gdlib inih
+PACKAGES := liburing openblas libwebp libjpeg libturbojpeg spng libzstd libarchive libxxhash libcjson hwloc gdlib inih
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)

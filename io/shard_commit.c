@@ -34,19 +34,22 @@ static char *complete_path(const struct shard_partial *partial, unsigned number)
 	return asprintf(&path, "%s/%05u.ring", partial->folder, number) < 0 ? NULL : path;
 }
 
-/* Where the shard lies now: in the folder, or, once a commit has begun, at its place. malloc'd. */
+/* Where the shard lies now: in the folder, or, if it was appended to or a commit has begun, at its place. malloc'd. */
 static char *shard_place(const struct shard_partial *partial, const struct shard_manifest *manifest, unsigned number)
 {
 	char *path = complete_path(partial, number);
-	if (path == NULL || manifest->count == 0 || access(path, F_OK) == 0)
+	if (path == NULL || number >= manifest->count || access(path, F_OK) == 0)
 		return path;
 	free(path);
 	return shard_manifest_beside(partial->target, manifest->parts[number].file);
 }
 
-static int commit_read(const struct shard_partial *partial, struct shard_manifest *manifest, struct error *err)
+/* commit.json, or the manifest of the set that is appended to; nothing, if there is neither. */
+static int manifest_read(const struct shard_partial *partial, struct shard_manifest *manifest, struct error *err)
 {
 	*manifest = (struct shard_manifest){0};
+	if (partial->first > 0 && !shard_partial_committing(partial))
+		return shard_manifest_read(partial->target, manifest, err);
 	if (!shard_partial_committing(partial))
 		return 0;
 	char *path = commit_path(partial);
@@ -59,8 +62,8 @@ int shard_partial_each(const struct shard_partial *partial,
 	int (*each)(void *ctx, const struct shard *shard, struct error *err), void *ctx, struct error *err)
 {
 	struct shard_manifest manifest;
-	int rc = commit_read(partial, &manifest, err);
-	unsigned count = manifest.count > 0 ? manifest.count : shard_partial_complete(partial);
+	int rc = manifest_read(partial, &manifest, err);
+	unsigned count = shard_partial_committing(partial) ? manifest.count : shard_partial_complete(partial);
 	for (unsigned i = 0; i < count && rc == 0; i++) {
 		char *path = shard_place(partial, &manifest, i);
 		struct shard *shard = path == NULL ? NULL : shard_open(path, false, err);
@@ -89,15 +92,19 @@ static int gather_shard(void *ctx, const struct shard *shard, struct error *err)
 {
 	struct gather *gather = ctx;
 	uint32_t records = shard_records(shard);
-	char empty[] = "";
-	const struct shard_manifest_part part = {.file = empty,
+	const char *slash = strrchr(shard_path(shard), '/');
+	/* Its name, for what was there before; names_choose() gives the new ones theirs. */
+	char *file = strdup(slash != NULL ? slash + 1 : shard_path(shard));
+	const struct shard_manifest_part part = {.file = file,
 		.records = records,
 		.bytes = shard_file_bytes(shard),
 		.fingerprint = shard_fingerprint(shard)};
 	struct key_hash *keys = reallocarray(gather->keys, gather->count + records, sizeof *keys);
 	if (keys != NULL)
 		gather->keys = keys;
-	if (keys == NULL || !shard_manifest_add(gather->manifest, &part))
+	bool room = keys != NULL && file != NULL && shard_manifest_add(gather->manifest, &part);
+	free(file);
+	if (!room)
 		return error_set(err, ERROR_MEMORY, "out of memory for the keys of '%s'", shard_path(shard));
 	for (uint32_t i = 0; i < records; i++) {
 		const char *key = shard_record(shard, i)->key;
@@ -114,12 +121,13 @@ static int hash_order(const void *a, const void *b)
 }
 
 /* Two keys of one hash: almost surely the same, but looked at. */
-static int pair_check(const struct shard_partial *partial, const struct key_hash *pair, struct error *err)
+static int pair_check(const struct shard_partial *partial, const struct shard_manifest *manifest,
+	const struct key_hash *pair, struct error *err)
 {
 	struct shard *shards[2] = {NULL, NULL};
 	int rc = 0;
 	for (unsigned i = 0; i < 2 && rc == 0; i++) {
-		char *path = complete_path(partial, pair[i].shard);
+		char *path = shard_place(partial, manifest, pair[i].shard);
 		shards[i] = path == NULL ? NULL : shard_open(path, false, err);
 		rc = shards[i] != NULL ? 0 : path == NULL ? out_of_memory(partial, err) : err->code;
 		free(path);
@@ -143,7 +151,7 @@ static int keys_check(const struct shard_partial *partial, struct gather *gather
 	for (size_t i = 0; i + 1 < gather->count && rc == 0; i++)
 		if (gather->keys[i].hash == gather->keys[i + 1].hash &&
 			gather->keys[i].shard != gather->keys[i + 1].shard)
-			rc = pair_check(partial, &gather->keys[i], err);
+			rc = pair_check(partial, gather->manifest, &gather->keys[i], err);
 	return rc;
 }
 
@@ -164,15 +172,16 @@ static char *part_name(const struct shard_partial *partial, unsigned generation,
 static int names_try(
 	const struct shard_partial *partial, struct shard_manifest *manifest, unsigned generation, struct error *err)
 {
-	for (unsigned i = 0; i < manifest->count; i++) {
-		char *file = part_name(partial, generation, i, manifest->count);
+	unsigned made = manifest->count - partial->first;
+	for (unsigned i = 0; i < made; i++) {
+		char *file = part_name(partial, generation, i, made);
 		char *path = file == NULL ? NULL : shard_manifest_beside(partial->target, file);
 		if (path == NULL) {
 			free(file);
 			return out_of_memory(partial, err);
 		}
-		free(manifest->parts[i].file);
-		manifest->parts[i].file = file;
+		free(manifest->parts[partial->first + i].file);
+		manifest->parts[partial->first + i].file = file;
 		struct stat status;
 		bool taken = lstat(path, &status) == 0;
 		free(path);
@@ -202,7 +211,8 @@ static int supersede(const struct shard_partial *partial, struct shard_manifest 
 	int rc = shard_manifest_read(partial->target, &old, err);
 	bool room = true;
 	for (unsigned i = 0; i < old.count && room; i++)
-		room = shard_manifest_supersede(manifest, old.parts[i].file);
+		room = shard_manifest_names(manifest, old.parts[i].file) ||
+		       shard_manifest_supersede(manifest, old.parts[i].file);
 	for (unsigned i = 0; i < old.superseded_count && room; i++) {
 		char *path = shard_manifest_beside(partial->target, old.superseded[i]);
 		room = path != NULL;
@@ -290,7 +300,7 @@ static int commit_set(const struct shard_partial *partial, struct shard_set_resu
 {
 	struct shard_manifest manifest;
 	char *commit = commit_path(partial);
-	int rc = commit == NULL ? out_of_memory(partial, err) : commit_read(partial, &manifest, err);
+	int rc = commit == NULL ? out_of_memory(partial, err) : manifest_read(partial, &manifest, err);
 	if (commit == NULL)
 		return rc;
 	if (rc == 0)

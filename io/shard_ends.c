@@ -103,6 +103,29 @@ int shard_front_make(struct shard_writer *writer, const struct shard_writer_conf
 	return rc;
 }
 
+int shard_front_read(
+	const struct shard *shard, struct shard_writer_config *config, unsigned char **dictionary, struct error *err)
+{
+	struct shard_header_disk header;
+	const char *path = shard_path(shard);
+	*dictionary = NULL;
+	int rc = shard_pread(shard_fd(shard), path, &header, sizeof header, 0, err);
+	if (rc != 0)
+		return rc;
+	config->block_bytes = header.block_bytes;
+	config->origin = shard_origin(shard);
+	config->meta = (header.required_flags & SHARD_NEEDS_FIELDS) != 0;
+	config->dictionary_bytes = header.dictionary_bytes;
+	if (header.dictionary_bytes == 0)
+		return 0;
+	*dictionary = malloc(header.dictionary_bytes);
+	config->dictionary = *dictionary;
+	if (*dictionary == NULL)
+		return error_set(err, ERROR_MEMORY, "out of memory for the dictionary of '%s'", path);
+	return shard_pread(shard_fd(shard), path, *dictionary, header.dictionary_bytes,
+		SHARD_HEADER_BYTES + shard_align(header.class_bytes), err);
+}
+
 /* The two halves of the index as one zstd frame in `out`; false where that is not worthwhile or not possible. */
 static bool index_compress(
 	const struct shard_writer *writer, const unsigned char *records, size_t record_bytes, struct shard_buffer *out)

@@ -109,7 +109,7 @@ bool shard_partial_has_part(const struct shard_partial *partial, unsigned number
 
 unsigned shard_partial_complete(const struct shard_partial *partial)
 {
-	for (unsigned number = 0;; number++) {
+	for (unsigned number = partial->first;; number++) {
 		char name[32];
 		snprintf(name, sizeof name, "%05u.ring", number);
 		if (!exists(partial, name))

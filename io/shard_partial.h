@@ -12,11 +12,12 @@
 struct atomic_file;
 
 struct shard_partial {
-	char *path;   /* of the set, as it was asked for */
-	char *folder; /* path.partial */
-	char *target; /* what will be renamed to: the shard, or the manifest */
-	bool many;    /* a manifest and its shards */
-	int lock;     /* the folder, open and locked; -1: it is not there */
+	char *path;	/* of the set, as it was asked for */
+	char *folder;	/* path.partial */
+	char *target;	/* what will be renamed to: the shard, or the manifest */
+	bool many;	/* a manifest and its shards */
+	unsigned first; /* number of the first shard that is made here: those before are the set's already */
+	int lock;	/* the folder, open and locked; -1: it is not there */
 };
 
 /* Makes the folder if need be, and locks it. Close in any case. Refuses a target that is no file of ours. */
@@ -38,10 +39,11 @@ int shard_partial_load(const struct shard_partial *partial, struct shard_writer_
 struct atomic_file *shard_partial_file(
 	const struct shard_partial *partial, unsigned number, bool keep, struct error *err);
 bool shard_partial_has_part(const struct shard_partial *partial, unsigned number);
-unsigned shard_partial_complete(const struct shard_partial *partial); /* how many shards are */
+unsigned shard_partial_complete(const struct shard_partial *partial); /* the first number that is not */
 bool shard_partial_committing(const struct shard_partial *partial);
 
-/* Opens every complete shard in turn, wherever it lies. A result of `each` other than 0 ends it. */
+/* Opens every complete shard in turn, and before them those appended to, wherever they lie. A result of `each` other
+ * than 0 ends it. */
 int shard_partial_each(const struct shard_partial *partial,
 	int (*each)(void *ctx, const struct shard *shard, struct error *err), void *ctx, struct error *err);
 

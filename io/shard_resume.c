@@ -102,15 +102,19 @@ static int block_read(struct walk *walk, struct shard_block_disk *header, struct
 		shard_sizes_fault(header->compression, walk->dictionary != NULL, header->disk_bytes - sizeof *header,
 			header->raw_bytes) != NULL)
 		return 0;
-	rc = shard_buffer_reserve(&walk->disk, header->disk_bytes, err);
+	size_t padded = shard_align(header->disk_bytes);
+	rc = shard_buffer_reserve(&walk->disk, padded, err);
 	if (rc == 0)
 		rc = shard_buffer_reserve(&walk->raw, header->raw_bytes, err);
 	if (rc == 0)
-		rc = shard_pread(walk->fd, writer->path, walk->disk.data, header->disk_bytes, writer->offset, err);
+		rc = shard_pread(walk->fd, writer->path, walk->disk.data, padded, writer->offset, err);
 	if (rc != 0)
 		return rc;
 	const unsigned char *payload = walk->disk.data + sizeof *header;
 	size_t payload_bytes = header->disk_bytes - sizeof *header;
+	for (size_t i = header->disk_bytes; i < padded; i++)
+		if (walk->disk.data[i] != 0)
+			return 0;
 	return header->payload_hash == XXH3_64bits(payload, payload_bytes) &&
 	       shard_expand(walk->dctx, header->compression, walk->dictionary, payload, payload_bytes, walk->raw.data,
 		       header->raw_bytes) == NULL;
@@ -154,7 +158,7 @@ int shard_writer_resume(struct shard_writer *writer, unsigned number, struct ato
 	if (rc == 0)
 		begun = rc = front_compare(&walk, err);
 	writer->offset = begun == 1 ? writer->front.bytes : 0;
-	while (rc == 1 && !shard_writer_full(writer))
+	while (rc == 1)
 		rc = block_keep(&walk, err);
 	walk_close(&walk);
 	if (rc < 0)

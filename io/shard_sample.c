@@ -13,7 +13,8 @@
  *	level       the lowest of 3, 6 and 9 whose file is at most 1% larger than the smallest: each step halves the
  *	            speed of packing, and decompression is as fast at all of them
  *
- * What is not left to measurement stays as it was asked for.
+ * Where records are larger than 64 KiB each has a block of its own, whatever a block's size, and there is nothing to
+ * measure: 16 KiB and level 3. What is not left to measurement stays as it was asked for.
  */
 #include "io/shard_sample.h"
 
@@ -27,10 +28,13 @@ enum {
 	SAMPLE_BYTES = 8 << 20,
 	SAMPLE_RECORDS = 1 << 15,
 	SMALL_RECORD = 16 << 10, /* in larger ones the beginnings, which are alike, do not matter */
+	LARGE_RECORD = 64 << 10,
 	DICTIONARY_SHARE = 4096, /* a dictionary is that part of the images, within these bounds: */
 	DICTIONARY_LEAST = 4 << 10,
 	DICTIONARY_MOST = 32 << 10,
 	MEASURED_LEVEL = 6, /* for block and dictionary */
+	LEAST_LEVEL = 3,
+	LEAST_BLOCK = 16 << 10,
 };
 
 struct held {
@@ -197,7 +201,7 @@ static int measure(struct shard_sample *sample, struct candidate *candidate, str
 /* Block size for one way of compressing; *best is measured at MEASURED_LEVEL, or at the level asked for. */
 static int choose_block(struct shard_sample *sample, bool dictionary, struct candidate *best, struct error *err)
 {
-	static const size_t sizes[] = {16 << 10, 32 << 10, 64 << 10};
+	static const size_t sizes[] = {LEAST_BLOCK, 32 << 10, 64 << 10};
 	enum { SIZES = sizeof sizes / sizeof *sizes };
 	struct candidate tried[SIZES] = {{0}};
 	double smallest = 0;
@@ -222,7 +226,7 @@ static int choose_block(struct shard_sample *sample, bool dictionary, struct can
 
 static int choose_level(struct shard_sample *sample, struct candidate *best, struct error *err)
 {
-	static const int levels[] = {3, MEASURED_LEVEL, 9};
+	static const int levels[] = {LEAST_LEVEL, MEASURED_LEVEL, 9};
 	enum { LEVELS = sizeof levels / sizeof *levels };
 	struct candidate tried[LEVELS] = {{0}};
 	double smallest = best->bytes;
@@ -323,7 +327,16 @@ int shard_sample_choose(
 {
 	struct candidate best = {
 		.block_bytes = sample->config.writer.block_bytes, .zstd_level = sample->config.writer.zstd_level};
-	int rc = sample->held_count == 0 || sample->fixed ? 0 : choose(sample, &best, err);
+	int rc = 0;
+	if (sample->held_count > 0 && sample->config.dictionary <= SHARD_DICTIONARY_AUTO &&
+		sample->byte_count / sample->held_count > LARGE_RECORD) {
+		best.block_bytes = sample->config.tune_block ? LEAST_BLOCK : best.block_bytes;
+		best.zstd_level = sample->config.tune_level ? LEAST_LEVEL : best.zstd_level;
+		sample->choice.block_bytes = best.block_bytes;
+		sample->choice.zstd_level = best.zstd_level;
+	} else if (sample->held_count > 0 && !sample->fixed) {
+		rc = choose(sample, &best, err);
+	}
 	*writer = config_of(sample, &best);
 	*choice = sample->choice;
 	return rc;

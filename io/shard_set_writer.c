@@ -27,6 +27,8 @@
 #include "io/shard_sample.h"
 #include "io/shard_writer_internal.h"
 
+enum { COPY_BYTES = 4 << 20 };
+
 struct shard_set_writer {
 	struct shard_set_writer_config config;
 	struct shard_partial partial;
@@ -58,8 +60,10 @@ static struct shard_writer *writer_make(
 	struct shard_set_writer *writer, const struct shard_writer_config *config, bool resume, struct error *err)
 {
 	struct shard_writer_config named = *config;
-	const struct shard_series series = {
-		.limit_bytes = writer->config.shard_bytes, .ctx = &writer->partial, .open = open_part};
+	const struct shard_series series = {.limit_bytes = writer->config.shard_bytes,
+		.first = writer->partial.first,
+		.ctx = &writer->partial,
+		.open = open_part};
 	named.path = writer->partial.path;
 	return shard_writer_create_series(&named, &series, resume, err);
 }
@@ -124,6 +128,83 @@ static int take_up(struct shard_set_writer *writer, struct error *err)
 	return rc < 0 ? rc : 1;
 }
 
+/* ---- appending ---- */
+
+static int classes_compare(const struct shard_set_writer *writer, const struct shard *shard, struct error *err)
+{
+	const struct shard_writer_config *config = &writer->config.tuner.writer;
+	bool same = shard_classes(shard) == config->class_count;
+	for (uint32_t i = 0; same && i < config->class_count; i++)
+		same = strcmp(shard_class(shard, i), config->classes[i]) == 0;
+	return same ? 0
+		    : error_set(err, ERROR_MISMATCH,
+			      "cannot add to '%s': its classes are others than those to be added",
+			      writer->partial.target);
+}
+
+static int copy_blocks(const struct shard *shard, struct atomic_file *file, struct error *err)
+{
+	const struct shard_block *last = shard_block(shard, shard_blocks(shard) - 1);
+	uint64_t end = last->offset + shard_align(last->disk_bytes);
+	unsigned char *buffer = malloc(COPY_BYTES);
+	int rc = buffer == NULL ? error_set(err, ERROR_MEMORY, "out of memory for copying '%s'", shard_path(shard)) : 0;
+	for (uint64_t at = 0; at < end && rc == 0; at += COPY_BYTES) {
+		size_t bytes = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
+		rc = shard_pread(shard_fd(shard), shard_path(shard), buffer, bytes, at, err);
+		if (rc == 0)
+			rc = atomic_file_write(file, buffer, bytes, err);
+	}
+	free(buffer);
+	return rc;
+}
+
+/* Into the file: its blocks are those of an unfinished shard, which is taken up. */
+static int append_to_shard(struct shard_set_writer *writer, const struct shard *shard, struct error *err)
+{
+	struct shard_writer_config config = writer->config.tuner.writer;
+	unsigned char *dictionary = NULL;
+	int rc = shard_front_read(shard, &config, &dictionary, err);
+	config.fill_pages = writer->config.tuner.tune_block;
+	if (rc == 0) {
+		writer->writer = writer_make(writer, &config, true, err);
+		rc = writer->writer == NULL ? err->code : 0;
+	}
+	free(dictionary);
+	struct atomic_file *file = rc == 0 ? shard_partial_file(&writer->partial, 0, false, err) : NULL;
+	if (file == NULL)
+		return err->code;
+	rc = copy_blocks(shard, file, err);
+	if (rc == 0)
+		rc = shard_writer_resume(writer->writer, 0, file, err);
+	else
+		atomic_file_abandon(file);
+	if (rc == 0 && writer->writer->record_count != shard_records(shard))
+		rc = error_set(err, ERROR_DAMAGED, "cannot add to '%s': it is damaged, see 'ringclr verify'",
+			shard_path(shard));
+	writer->resumed = shard_records(shard);
+	writer->choice = (struct shard_choice){.block_bytes = config.block_bytes,
+		.dictionary_bytes = config.dictionary_bytes,
+		.zstd_level = config.zstd_level};
+	return rc;
+}
+
+static int append_begin(struct shard_set_writer *writer, struct error *err)
+{
+	const char *target = writer->partial.target;
+	struct shard_set *set = shard_set_open(&target, 1, false, err);
+	if (set == NULL)
+		return err->code;
+	int rc = classes_compare(writer, shard_set_at(set, 0), err);
+	if (rc == 0 && writer->partial.many) {
+		writer->partial.first = shard_set_count(set);
+		writer->resumed = shard_set_records(set);
+	} else if (rc == 0) {
+		rc = append_to_shard(writer, shard_set_at(set, 0), err);
+	}
+	shard_set_close(set);
+	return rc;
+}
+
 struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_config *config, struct error *err)
 {
 	struct shard_set_writer *writer = calloc(1, sizeof *writer);
@@ -133,18 +214,22 @@ struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_c
 	}
 	writer->config = *config;
 	int rc = shard_partial_open(&writer->partial, config->tuner.writer.path, config->shard_bytes > 0, err);
-	if (rc == 0 && config->resume)
+	if (rc == 0 && config->resume && !config->append)
 		rc = take_up(writer, err);
 	if (rc == 0)
 		rc = shard_partial_clear(&writer->partial, err);
+	if (rc == 0 && config->append)
+		rc = append_begin(writer, err);
 	if (rc == 0 && writer->writer == NULL && !writer->complete) {
 		writer->sample = shard_sample_create(&config->tuner, err);
 		rc = writer->sample == NULL ? err->code : 0;
 	}
 	if (rc >= 0)
 		return writer;
-	/* What the run before has left is not this one's to remove. */
-	shard_writer_leave(writer->writer);
+	if (config->append)
+		shard_writer_abandon(writer->writer);
+	else
+		shard_writer_leave(writer->writer); /* what the run before has left is not this one's to remove */
 	rmdir(writer->partial.folder != NULL ? writer->partial.folder : "");
 	set_writer_free(writer);
 	return NULL;

@@ -140,6 +140,7 @@ struct shard_writer *shard_writer_create_series(
 	if (writer == NULL)
 		return NULL;
 	writer->series = *series;
+	writer->number = series->first;
 	if (resume || file_begin(writer, err) == 0)
 		return writer;
 	writer_free(writer);

@@ -53,6 +53,7 @@ void shard_pending_free(struct shard_pending *pending);
 /* The files that one writer writes, one after the other. */
 struct shard_series {
 	uint64_t limit_bytes; /* a file ends with the block that reaches this; 0: never */
+	unsigned first;	      /* number of the first file */
 	void *ctx;
 	/* The file number `number`, open for writing from its start. */
 	struct atomic_file *(*open)(void *ctx, unsigned number, struct error *err);
@@ -100,6 +101,11 @@ void shard_writer_leave(struct shard_writer *writer);
 int shard_front_make(struct shard_writer *writer, const struct shard_writer_config *config, struct error *err);
 /* Index and footer: writes them at writer->offset. */
 int shard_back_write(struct shard_writer *writer, struct error *err);
+
+/* The settings that a shard was made with, as far as it says: block size, origin, dictionary (in *dictionary,
+ * malloc'd), metadata. Its classes are left alone. */
+int shard_front_read(
+	const struct shard *shard, struct shard_writer_config *config, unsigned char **dictionary, struct error *err);
 
 int shard_writer_write(struct shard_writer *writer, const void *data, size_t bytes, struct error *err);
 

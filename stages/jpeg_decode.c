@@ -13,11 +13,14 @@
  * of a row wants the chroma row above and below, and the one below may belong to the next MCU row. At the image's edges
  * the outermost sample is repeated.
  *
+ * A file that has only to be checked is parsed to its end, all intervals of it, into nothing.
+ *
  * At 1/2, 1/4 and 1/8 of the size the IDCT makes fewer samples. Subsampled chroma is then transformed at twice luma's
  * size instead of being upsampled, where that works out in both directions.
  */
 #include "stages/jpeg_decode.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +29,7 @@
 #include "stages/jpeg_kernels.h"
 
 /* Coefficients of CHUNK_MCUS stay in the first-level cache beside the tables; a multiple of JPEG_LANES_MAX. */
-enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8, CHUNK_MCUS = 16 };
+enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8, CHUNK_MCUS = 16, MCU_SIDE = 16 /* at most */ };
 
 struct memory {
 	void *data;
@@ -64,6 +67,7 @@ struct decoding {
 	uint32_t left;	       /* MCUs of the current interval */
 	unsigned restarts;     /* markers seen */
 	uint64_t pending;      /* MCUs to go past before the next that is kept */
+	bool thorough;	       /* they are parsed, even where they could be jumped over */
 	uint32_t mcu_columns, mcu_rows;
 	uint32_t first_column, last_column, first_row, last_row; /* MCUs kept */
 	uint32_t x, y, x_end, y_end;				 /* pixels made, of the scaled image */
@@ -73,6 +77,12 @@ struct decoding {
 	bool smooth;
 	uint8_t *chroma[2]; /* rows upsampled */
 };
+
+/* Coefficients of a group of blocks and what lies behind them. */
+static size_t group_stride(unsigned lanes)
+{
+	return (size_t)lanes * 64 + JPEG_GROUP_GAP;
+}
 
 static uint32_t ceil_div(uint64_t a, uint64_t b)
 {
@@ -109,18 +119,38 @@ size_t jpeg_decode_stride(uint32_t width)
 	return round_up(width, JPEG_COLOUR_STEP) * 4;
 }
 
-/* At least `bytes`, with a quarter to spare so that slowly growing images do not each allocate. NULL: no memory. */
-static void *memory_of(struct memory *memory, size_t bytes)
+/* At least `bytes`, and if that is more than ever, with `spare` bytes more. NULL: no memory. */
+static void *memory_with(struct memory *memory, size_t bytes, size_t spare)
 {
 	if (bytes <= memory->bytes)
 		return memory->data;
-	const size_t larger = round_up(bytes + bytes / 4, 64);
+	const size_t larger = round_up(bytes + spare, 64);
 	free(memory->data);
 	memory->data = aligned_alloc(64, larger);
 	memory->bytes = memory->data == NULL ? 0 : larger;
 	if (memory->data != NULL)
 		memset(memory->data, 0, larger);
 	return memory->data;
+}
+
+/* A quarter to spare, so that slowly growing images do not each allocate. */
+static void *memory_of(struct memory *memory, size_t bytes)
+{
+	return memory_with(memory, bytes, bytes / 4);
+}
+
+/* As plan_memory() adds up for the whole width, where an MCU row is longest. */
+int jpeg_decoder_reserve(struct jpeg_decoder *decoder, uint32_t width, size_t file_bytes, struct error *err)
+{
+	const unsigned lanes = decoder->kernels->lanes;
+	const size_t groups = (size_t)CHUNK_MCUS * JPEG_BLOCKS_MAX / lanes;
+	const size_t stride = round_up(width, (size_t)CHUNK_MCUS * MCU_SIDE) + 2 * MARGIN + JPEG_COLOUR_STEP;
+	const size_t row_bytes = round_up(width, JPEG_COLOUR_STEP) + JPEG_COLOUR_STEP;
+	if (memory_with(&decoder->stream, file_bytes + JPEG_PADDING, 0) == NULL ||
+		memory_with(&decoder->coefficients, groups * group_stride(lanes) * sizeof(int16_t), 0) == NULL ||
+		memory_with(&decoder->samples, (size_t)JPEG_COMPONENTS * RING_ROWS * stride + 2 * row_bytes, 0) == NULL)
+		return error_set(err, ERROR_MEMORY, "JPEG: no memory to decode images %" PRIu32 " pixels wide", width);
+	return 0;
 }
 
 /* The table of a definition, made now or before. The image's own tables, at most three of a class, are never evicted.
@@ -210,14 +240,14 @@ static bool plan_memory(struct decoding *decoding, size_t bytes)
 	struct jpeg_decoder *decoder = decoding->decoder;
 	const unsigned lanes = decoder->kernels->lanes;
 	const size_t mcus = decoding->last_column - decoding->first_column + 1;
-	const size_t group_stride = (size_t)lanes * 64 + JPEG_GROUP_GAP;
+	const size_t stride = group_stride(lanes);
 	size_t coefficients = 0, samples = 0;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
 		c->groups = (size_t)CHUNK_MCUS * c->horizontal / lanes;
 		c->stride = round_up(mcus, CHUNK_MCUS) * c->horizontal * c->size + 2 * MARGIN + JPEG_COLOUR_STEP;
 		c->origin = decoding->first_column * c->horizontal * c->size;
-		coefficients += c->vertical * c->groups * group_stride;
+		coefficients += c->vertical * c->groups * stride;
 		samples += RING_ROWS * c->stride;
 	}
 	const size_t row_bytes = round_up(decoding->x_end - decoding->x, JPEG_COLOUR_STEP) + JPEG_COLOUR_STEP;
@@ -230,7 +260,7 @@ static bool plan_memory(struct decoding *decoding, size_t bytes)
 		struct component *c = &decoding->component[i];
 		c->coefficients = block;
 		c->samples = sample + MARGIN;
-		block += c->vertical * c->groups * group_stride;
+		block += c->vertical * c->groups * stride;
 		sample += RING_ROWS * c->stride;
 	}
 	decoding->chroma[0] = sample;
@@ -287,7 +317,7 @@ static bool take_mcus(struct decoding *decoding, uint64_t count, bool keep)
 			const uint8_t *from = next_interval(decoding);
 			if (from == NULL)
 				return false;
-			if (!keep && count >= interval) {
+			if (!keep && !decoding->thorough && count >= interval) {
 				decoding->marker = jpeg_bits_skip(from, decoding->header.end);
 				count -= interval;
 				continue;
@@ -310,14 +340,14 @@ static bool decode_chunk(struct decoding *decoding, uint32_t row, uint32_t skipp
 {
 	const struct jpeg_kernels *kernels = decoding->decoder->kernels;
 	const unsigned lanes = kernels->lanes;
-	const size_t group_stride = (size_t)lanes * 64 + JPEG_GROUP_GAP;
+	const size_t stride = group_stride(lanes);
 	struct jpeg_block *block = decoding->mcu.block;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
 		c->groups = (mcus * c->horizontal + lanes - 1) / lanes;
-		memset(c->coefficients, 0, c->vertical * c->groups * group_stride * sizeof *c->coefficients);
+		memset(c->coefficients, 0, c->vertical * c->groups * stride * sizeof *c->coefficients);
 		for (unsigned b = 0; b < c->vertical * c->horizontal; b++, block++) {
-			block->coefficients = c->coefficients + b / c->horizontal * c->groups * group_stride;
+			block->coefficients = c->coefficients + b / c->horizontal * c->groups * stride;
 			block->index = b % c->horizontal;
 		}
 	}
@@ -329,7 +359,7 @@ static bool decode_chunk(struct decoding *decoding, uint32_t row, uint32_t skipp
 			const size_t first = (row * c->vertical + v) * c->size % RING_ROWS;
 			kernels->idct[c->size_log2](
 				c->samples + first * c->stride + (size_t)skipped * c->horizontal * c->size, c->stride,
-				c->coefficients + v * c->groups * group_stride, c->quantisation, c->groups);
+				c->coefficients + v * c->groups * stride, c->quantisation, c->groups);
 		}
 	}
 	return true;
@@ -450,4 +480,20 @@ int jpeg_decode_region(struct jpeg_decoder *decoder, const void *data, size_t by
 	if (!plan_memory(&decoding, bytes))
 		return error_set(err, ERROR_MEMORY, "JPEG: no memory for a decoder");
 	return decode_rows(&decoding, buffer, out->stride_bytes) ? 0 : JPEG_NOT_OURS;
+}
+
+int jpeg_decode_check(struct jpeg_decoder *decoder, const void *data, size_t bytes, uint32_t width, uint32_t height,
+	struct error *err)
+{
+	struct decoding decoding = {.decoder = decoder, .thorough = true};
+	if (!jpeg_header_read(data, bytes, &decoding.header) || decoding.header.width != width ||
+		decoding.header.height != height || !plan_tables(&decoding))
+		return JPEG_NOT_OURS;
+	plan_components(&decoding, 1);
+	if (memory_of(&decoder->stream, bytes + JPEG_PADDING) == NULL)
+		return error_set(err, ERROR_MEMORY, "JPEG: no memory for a decoder");
+	start_interval(&decoding, decoding.header.scan);
+	if (!take_mcus(&decoding, (uint64_t)decoding.mcu_columns * decoding.mcu_rows, false))
+		return JPEG_NOT_OURS;
+	return jpeg_header_ends(decoding.marker, decoding.header.end) ? 0 : JPEG_NOT_OURS;
 }

@@ -15,6 +15,9 @@ struct jpeg_decoder;
 struct jpeg_decoder *jpeg_decoder_create(enum cpu_isa isa); /* NULL: no memory */
 void jpeg_decoder_destroy(struct jpeg_decoder *decoder);    /* NULL is allowed */
 
+/* All the memory that files of that size and width can need. */
+int jpeg_decoder_reserve(struct jpeg_decoder *decoder, uint32_t width, size_t file_bytes, struct error *err);
+
 /* Bytes from one row to the next, of `width` pixels decoded. */
 size_t jpeg_decode_stride(uint32_t width);
 
@@ -24,6 +27,11 @@ size_t jpeg_decode_stride(uint32_t width);
 enum { JPEG_NOT_OURS = 1 };
 int jpeg_decode_region(struct jpeg_decoder *decoder, const void *data, size_t bytes, uint32_t width, uint32_t height,
 	const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes, struct codec_pixels *out,
+	struct error *err);
+
+/* 0 when all of the file is sound, as far as the entropy-coded data of a whole image can tell: then libjpeg finds no
+ * fault in it either. Else JPEG_NOT_OURS as above. */
+int jpeg_decode_check(struct jpeg_decoder *decoder, const void *data, size_t bytes, uint32_t width, uint32_t height,
 	struct error *err);
 
 #endif

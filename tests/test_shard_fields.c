@@ -376,8 +376,18 @@ static void test_hostile(void **state)
 	free(sample);
 }
 
-int main(void)
+/* --write FILE leaves the sample there. */
+int main(int argc, char **argv)
 {
+	if (argc == 3 && strcmp(argv[1], "--write") == 0) {
+		struct sample *sample = sample_make();
+		size_t bytes = 0;
+		unsigned char *file = made_shard(&sample->made, &bytes);
+		helper_file_write(argv[2], file, bytes);
+		free(file);
+		free(sample);
+		return 0;
+	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_cursor, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_no_metadata, helper_place_make, helper_place_remove),
