@@ -192,6 +192,11 @@ struct atomic_folder *atomic_folder_create(const char *path, struct error *err)
 	return NULL;
 }
 
+const char *atomic_folder_partial(const struct atomic_folder *folder)
+{
+	return folder->partial;
+}
+
 /* Enters the folders of a name from the partial folder on, making what is missing. Returns the last one's descriptor;
  * errno says why not. */
 static int enter_folders(int from, const char *name, const char *last_slash)

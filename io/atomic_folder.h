@@ -22,6 +22,10 @@ struct atomic_folder;
 /* The folder must not exist yet, or be empty. */
 struct atomic_folder *atomic_folder_create(const char *path, struct error *err);
 
+/* "<path>.partial", for those who make files in it by other means; its top folder has no links that they could follow.
+ */
+const char *atomic_folder_partial(const struct atomic_folder *folder);
+
 /* A new file "a/b/name" for writing, in folders that are made where they are missing. Returns its descriptor, which is
  * the caller's, or a negative code; a name that stands already is an error. */
 int atomic_folder_open(struct atomic_folder *folder, const char *name, struct error *err);
