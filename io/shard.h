@@ -154,10 +154,33 @@ void shard_cursor_destroy(struct shard_cursor *cursor); /* NULL is allowed */
  * NUL. */
 int shard_cursor_get(struct shard_cursor *cursor, uint32_t record, struct shard_record_in *out, struct error *err);
 
-/* Checks everything: header, footer, index, every block's and record's hash, padding. Calls report once per damage with
- * a line that names the block or record; returns the number of damages (0: sound), or a negative code when the file
- * cannot be read at all. Every byte of the file is covered. */
-int64_t shard_verify(const char *path, void (*report)(void *ctx, const char *line), void *ctx, struct error *err);
+/* ---- checking ---- */
+
+enum shard_verify_level {
+	SHARD_VERIFY_INDEX, /* header, footer, class table, dictionary, field table, index, and the padding between */
+	SHARD_VERIFY_BYTES, /* and every byte of the blocks, by hashes and index; nothing is decompressed */
+	SHARD_VERIFY_FULL,  /* and what is in them: each record's entry and hash, its fields, its contents by check();
+			       keys */
+};
+
+struct shard_verify_options {
+	enum shard_verify_level level;
+	unsigned jobs; /* threads that check blocks, 0 counts as 1. Each takes memory for a block as it lies in the file
+			  (or 256 KiB) and, at level FULL, decompressed */
+	/* NULL, or what is to be said of a record whose hash and entry are right: 0, or a negative code and what is
+	 * wrong with image or metadata in *err. Called from the threads, job 0..jobs-1 each; record->key is not set. */
+	int (*check)(void *ctx, unsigned job, const struct shard_record_in *record, struct error *err);
+	/* NULL, or called by the calling thread, in the file's order whatever jobs is: once for each damage, with a
+	 * line that names the block or record (of damages at one place a thousand have a line, and another tells how
+	 * many follow); and as blocks are done. */
+	void (*report)(void *ctx, const char *line);
+	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t file_bytes);
+	void *ctx;
+};
+
+/* Returns the number of damages (0: sound), or a negative code when the file cannot be read at all or is no shard. From
+ * level BYTES on every byte of the file is covered. */
+int64_t shard_verify(const char *path, const struct shard_verify_options *options, struct error *err);
 
 /* ---- several shards as one data set ---- */
 

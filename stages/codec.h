@@ -102,9 +102,10 @@ int codec_encode_jpeg(
 /* A JPEG that codec_check() takes becomes one that is the right way up as stored, if it is of that Exif orientation,
  * without loss: its coefficients are rearranged. A file cut short becomes whole, what is missing written as libjpeg
  * fills it; orientation 1 does only that. CODEC_TURN_LOSSY when the size (not a whole number of MCUs towards an edge
- * that becomes the left or upper one) or the sampling does not allow it: pixels are then to be turned and encoded. */
+ * that becomes the left or upper one), the sampling or some oddity of the file does not allow it: pixels are then to be
+ * turned and encoded. */
 enum { CODEC_TURN_LOSSY = 1 };
-int codec_turn_jpeg(
-	const void *data, size_t bytes, unsigned orientation, void **out, size_t *out_bytes, struct error *err);
+int codec_turn_jpeg(struct codec_context *context, const void *data, size_t bytes, unsigned orientation, void **out,
+	size_t *out_bytes, struct error *err);
 
 #endif

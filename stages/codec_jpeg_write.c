@@ -56,7 +56,7 @@ static void write_image(struct jpeg_writing *writing, const uint8_t *rgb, uint32
 	jpeg_start_compress(encoder, TRUE);
 	while (encoder->next_scanline < height) {
 		/* libjpeg does not change them; its type predates const. */
-		JSAMPROW row = (JSAMPROW)(uintptr_t)(rgb + (size_t)encoder->next_scanline * width * 3);
+		JSAMPROW row = (JSAMPROW)(rgb + (size_t)encoder->next_scanline * width * 3);
 		jpeg_write_scanlines(encoder, &row, 1);
 	}
 	jpeg_finish_compress(encoder);
@@ -101,8 +101,17 @@ static int hand_over(const unsigned char *made, size_t made_bytes, void **out, s
 	return 0;
 }
 
-int codec_turn_jpeg(
-	const void *data, size_t bytes, unsigned orientation, void **out, size_t *out_bytes, struct error *err)
+/* TurboJPEG cannot tell an error after a warning from the warning alone, so what it made is looked at. */
+static bool is_sound(struct codec_context *context, const unsigned char *made, size_t made_bytes)
+{
+	struct codec_info info;
+	struct error ignored = {0};
+	return codec_probe(made, made_bytes, &info, &ignored) == 0 &&
+	       codec_check(context, SHARD_JPEG, made, made_bytes, info.width, info.height, NULL, &ignored) == 0;
+}
+
+int codec_turn_jpeg(struct codec_context *context, const void *data, size_t bytes, unsigned orientation, void **out,
+	size_t *out_bytes, struct error *err)
 {
 	static const int operations[9] = {TJXOP_NONE, TJXOP_NONE, TJXOP_HFLIP, TJXOP_ROT180, TJXOP_VFLIP,
 		TJXOP_TRANSPOSE, TJXOP_ROT90, TJXOP_TRANSVERSE, TJXOP_ROT270};
@@ -115,7 +124,8 @@ int codec_turn_jpeg(
 	/* Warnings mean a file cut short, which the caller wants all the same. */
 	const int code = tjTransform(
 		transformer, data, (unsigned long)bytes, 1, &made, &made_bytes, &transform, TJFLAG_LIMITSCANS);
-	const bool done = (code == 0 || tjGetErrorCode(transformer) == TJERR_WARNING) && made != NULL;
+	const bool done = (code == 0 || tjGetErrorCode(transformer) == TJERR_WARNING) && made != NULL &&
+			  is_sound(context, made, made_bytes);
 	const int result = done ? hand_over(made, made_bytes, out, out_bytes, err) : CODEC_TURN_LOSSY;
 	tjFree(made);
 	tjDestroy(transformer);

@@ -2,7 +2,8 @@
 /*
  * libFuzzer target: any bytes through codec_probe() and, where they look like an image of a moderate size, through
  * codec_decode() twice with one context. The first decode's outcome must repeat. Also as if the index lied about the
- * codec. Then a region of it, chosen by the bytes, which must have the pixels of the whole where that is sound.
+ * codec. What Exif says of it, and turned without loss if it is a JPEG, which must then decode. Then a region of it,
+ *chosen by the bytes, which must have the pixels of the whole where that is sound.
  *
  *	make fuzz && mkdir -p corpus
  *	build/debug-fuzzer-no-link-address-undefined-clang-14/fuzz/fuzz_codec -max_total_time=600 corpus
@@ -14,6 +15,7 @@
 
 #include "pipeline/cpu.h"
 #include "stages/codec.h"
+#include "stages/exif.h"
 
 enum { MAX_PIXELS = 1 << 18 };
 
@@ -63,9 +65,34 @@ static void check(struct codec_context *context, const struct codec_info *info, 
 		abort();
 }
 
+/* Any orientation, of all eight; a turned JPEG is sound, as the file was but for its end. */
+static void turn(struct codec_context *context, const struct codec_info *info, const uint8_t *data, size_t bytes)
+{
+	const unsigned orientation = exif_orientation(info->codec, data, bytes);
+	bool cut;
+	if (orientation < 1 || orientation > 8)
+		abort();
+	if (info->codec != SHARD_JPEG ||
+		codec_check(context, SHARD_JPEG, data, bytes, info->width, info->height, &cut, NULL) != 0)
+		return;
+	const unsigned turned = orientation > 1 ? orientation : 1 + (unsigned)bytes % 8;
+	void *out;
+	size_t out_bytes;
+	if (codec_turn_jpeg(context, data, bytes, turned, &out, &out_bytes, NULL) != 0)
+		return;
+	const uint32_t width = turned > 4 ? info->height : info->width,
+		       height = turned > 4 ? info->width : info->height;
+	if (codec_check(context, SHARD_JPEG, out, out_bytes, width, height, NULL, NULL) != 0 ||
+		exif_orientation(SHARD_JPEG, out, out_bytes) != 1)
+		abort();
+	free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct codec_context *context;
+	for (unsigned codec = 0; codec < SHARD_CODECS; codec++)
+		exif_orientation((enum shard_codec)codec, data, bytes);
 	if (context == NULL)
 		context = codec_context_create(cpu_detect(), NULL);
 	struct codec_info info;
@@ -86,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		abort();
 	decode_region(context, &info, data, bytes, result == 0 ? rgb : NULL);
 	check(context, &info, data, bytes, result, again);
+	turn(context, &info, data, bytes);
 	free(rgb);
 	free(again);
 	return 0;

@@ -132,17 +132,24 @@ static void report_line(void *ctx, const char *line)
 	snprintf(report->text + used, sizeof report->text - used, "%s\n", line);
 }
 
-int64_t helper_verify(const char *path, struct helper_report *report)
+int64_t helper_verify_as(const char *path, enum shard_verify_level level, unsigned jobs, struct helper_report *report)
 {
 	struct error err = {0};
 	report->lines = 0;
 	report->text[0] = '\0';
-	int64_t damages = shard_verify(path, report_line, report, &err);
+	const struct shard_verify_options options = {
+		.level = level, .jobs = jobs, .report = report_line, .ctx = report};
+	int64_t damages = shard_verify(path, &options, &err);
 	if (damages >= 0)
 		assert_int_equal(damages, report->lines);
 	else
 		snprintf(report->text, sizeof report->text, "%s", err.message);
 	return damages;
+}
+
+int64_t helper_verify(const char *path, struct helper_report *report)
+{
+	return helper_verify_as(path, SHARD_VERIFY_FULL, 1, report);
 }
 
 void helper_assert_sound(const char *path)

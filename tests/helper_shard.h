@@ -30,12 +30,13 @@ int helper_shard_tune(const struct helper_records *records, const struct shard_w
  * KB. Level 0 stores the index too. Returns its bytes, malloc'd. */
 unsigned char *helper_shard_small(const char *path, int zstd_level, size_t *bytes);
 
-/* shard_verify(), with its lines one after the other; a negative code's message instead. */
+/* shard_verify() at level FULL, with its lines one after the other; a negative code's message instead. */
 struct helper_report {
 	int64_t lines;
 	char text[20000];
 };
 int64_t helper_verify(const char *path, struct helper_report *report);
+int64_t helper_verify_as(const char *path, enum shard_verify_level level, unsigned jobs, struct helper_report *report);
 void helper_assert_sound(const char *path);
 
 #endif

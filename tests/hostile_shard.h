@@ -67,7 +67,8 @@ static volatile size_t hostile_sink;
 static inline int shard_exercise(const char *path)
 {
 	struct error err = {0};
-	shard_verify(path, NULL, NULL, &err);
+	const struct shard_verify_options full = {.level = SHARD_VERIFY_FULL};
+	shard_verify(path, &full, &err);
 	err = (struct error){0};
 	struct shard *shard = shard_open(path, false, &err);
 	if (shard == NULL)

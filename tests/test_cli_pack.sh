@@ -56,7 +56,13 @@ says() {
 
 # records SHARD: what is in it, but for provenance and the file's own name.
 records() {
-	"$RINGCLR" inspect --list 1000 "$1" | sed -e 1d -e '/^origin/d' -e '/^decompress/d'
+	"$RINGCLR" inspect "$1" | sed -e 1d -e '/^origin/d' -e '/^decompress/d'
+	"$RINGCLR" inspect "$1" --records all | cut -f 1-10
+}
+
+# tell SHARD: what inspect says in JSON, of the shard and of each record, in out.
+tell() {
+	expect 0 inspect "$1" --json && cp out told && expect 0 inspect "$1" --json --records all && cat told >>out
 }
 
 # No file, not even a temporary one, is in the folder `made`.
@@ -129,7 +135,7 @@ says out '"records":60' '"classes":3' '"ignored":4' '"skipped":0'
 result "the summary counts records, classes and what was ignored"
 expect 0 verify folder.ring && says out "folder.ring: sound"
 result "the shard is sound"
-expect 0 inspect folder.ring --json --list 60 && says out '"class_names":["ant","bee","c at"],"class_counts":[20,20,20]' \
+tell folder.ring && says out '"class_names":["ant","bee","c at"],"class_counts":[20,20,20]' \
 	'"codecs":{"jpeg":30,"webp":15,"png":15}' '"unlabeled":0' '"width":{"min":12,"median":16,"max":64}' \
 	'"height":{"min":12,"median":16,"max":48}' '"key":"ant/ä1.jpg","label":0,"width":24,"height":16,"codec":"jpeg","bytes":348' \
 	'"key":"bee/c1.jpg","label":1,"width":12,"height":12,"codec":"png","bytes":154' '"version":"1.0"'
@@ -154,8 +160,8 @@ result "--dictionary none, a size, and what is neither"
 expect 0 inspect folder.ring && says out "jpeg 30 webp 15 png 15" "12 to 64, median 16" && [ ! -s err ]
 result "inspect for people prints on stdout"
 records folder.ring >want
-[ "$(grep -c '^[0-9]*  .*bytes  block' want)" -eq 60 ] &&
-	grep '^[0-9]*  .*bytes  block' want | sed 's/.*label [-0-9]*  //' >keys && LC_ALL=C sort -c keys
+"$RINGCLR" inspect folder.ring --records all | sed 1d | cut -f 2 >keys
+[ "$(wc -l <keys)" -eq 60 ] && LC_ALL=C sort -c keys
 result "a folder's records are in order of their paths"
 
 expect 0 pack images/ -o jobs1.ring --jobs 1 && expect 0 pack images -o jobs3.ring --jobs 3 && cmp jobs1.ring jobs3.ring
@@ -204,7 +210,7 @@ fi
 
 mkdir -p split/train split/test/ant && cp -r images/ant images/bee split/train && cp a.jpg split/test/ant/other.jpg
 expect 0 pack split --root train -o root.ring --json && says out '"records":40' '"classes":2' &&
-	expect 0 inspect root.ring --list 1 && says out "train/ant/" "label 0"
+	expect 0 inspect root.ring --records 1 && says out "train/ant/" "$(printf '\tant\t0\t')"
 result "--root keeps what is below it and takes classes from there"
 tar -cf split.tar split && expect 0 pack split.tar --root ./split/train/ -o root2.ring --json &&
 	says out '"records":40' '"classes":2'
@@ -224,7 +230,7 @@ result "a loop of links is an error"
 rm flat/loop
 
 printf 'c at\nbee\nant\nzebra\n' >classes.txt
-expect 0 pack images --classes classes.txt -o classes.ring && expect 0 inspect classes.ring --json --list 1 &&
+expect 0 pack images --classes classes.txt -o classes.ring && tell classes.ring &&
 	says out '"class_names":["c at","bee","ant","zebra"]' '"key":"ant/a2.jpg","label":2'
 result "--classes gives the order of labels"
 echo ant >classes.txt && expect 1 pack images --classes classes.txt -o made/x.ring &&
@@ -241,11 +247,11 @@ cp c.png web/002.mask.png
 cp c.png web/004.png
 (cd web && tar -cf ../web.tar 000.cls 000.jpg 001.jpg 001.cls 002.jpg 002.mask.png 002.json 002.cls 003.json 003.jpg 003.cls 004.png)
 expect 0 pack web.tar -o web.ring --json && says out '"records":6' '"classes":10' '"ignored":2' &&
-	expect 0 inspect web.ring --json --list 9 && says out '"key":"001.jpg","label":3' '"key":"002.jpg","label":6' \
+	tell web.ring && says out '"key":"001.jpg","label":3' '"key":"002.jpg","label":6' \
 	'"key":"002.mask.png","label":6' '"key":"003.jpg","label":9' '"key":"004.png","label":-1' '"unlabeled":1'
 result "WebDataset: numbers in .cls are the labels"
 printf 'wolf' >web/000.cls && printf 'fox\r\n' >web/001.cls && printf -- '-1\n' >web/002.cls && echo wolf >web/003.cls
-expect 0 pack web -o web.ring && expect 0 inspect web.ring --json --list 9 &&
+expect 0 pack web -o web.ring && tell web.ring &&
 	says out '"class_names":["fox","wolf"],"class_counts":[1,2]' '"unlabeled":3' '"key":"001.jpg","label":0'
 result "WebDataset: names in .cls, -1 for none; in a folder too"
 printf 'two\nlines\n' >web/000.cls && expect 1 pack web -o made/x.ring && says err "000.cls" && nothing_made
@@ -266,7 +272,7 @@ cifar() {
 }
 cifar 1 6 >batch_1.bin && cifar 1 3 >batch_2.bin
 expect 0 pack batch_1.bin batch_2.bin -o cifar.ring --json && says out '"records":9' &&
-	expect 0 inspect cifar.ring --json --list 9 && says out '"codecs":{"raw":9}' '"class_names":["0","1","2","3"]' \
+	tell cifar.ring && says out '"codecs":{"raw":9}' '"class_names":["0","1","2","3"]' \
 	'"key":"batch_1/00005","label":1,"width":32,"height":32' '"key":"batch_2/00002","label":2'
 result "CIFAR-10 binary batches, without names"
 expect 0 pack batch_1.bin --zstd 0 -o cifar.ring && grep -qa '@GB@GB@GB' cifar.ring && grep -qa 'EGBEGBEGB' cifar.ring
@@ -274,7 +280,7 @@ result "CIFAR's planes become RGB pixels"
 seq -f 'name%g' 0 9 >batches.meta.txt && expect 0 pack batch_1.bin -o cifar.ring --codec webp-lossless &&
 	expect 0 inspect cifar.ring --json && says out '"class_names":["name0","name1","name2","name3"]' '"webp":6'
 result "CIFAR-10 with its names"
-cifar 2 5 >train.bin && expect 0 pack train.bin -o cifar.ring && expect 0 inspect cifar.ring --json --list 4 &&
+cifar 2 5 >train.bin && expect 0 pack train.bin -o cifar.ring && tell cifar.ring &&
 	says out '"key":"train/00003","label":3'
 result "CIFAR-100 takes the fine label"
 head -c 3000 batch_1.bin >short.bin && expect 1 pack short.bin -o made/x.ring && says err "short.bin" && nothing_made
@@ -331,7 +337,7 @@ rm slow.bin
 
 for arguments in "pack images" "pack -o x.ring" "pack images -o x.ring --codec jpeg" "pack images -o x.ring --resize-short 8" \
 	"pack images -o x.ring --quality 50" "pack images -o x.ring --jobs 1000" "pack images -o x.ring --blok 64K" \
-	"pack folder.ring images -o folder.ring" "inspect" "inspect a b" "verify" "frobnicate" ""; do
+	"pack folder.ring images -o folder.ring" "inspect" "verify" "verify --index --full folder.ring" "frobnicate" ""; do
 	# shellcheck disable=SC2086 # words
 	expect 2 $arguments || break
 done

@@ -21,6 +21,8 @@
 
 #define FOLDER "tests/golden/images/"
 
+static const unsigned char end_of_image[2] = {0xff, 0xd9};
+
 struct golden {
 	char name[64];
 	enum shard_codec codec;
@@ -310,6 +312,21 @@ static void decode_anyhow(const void *data, size_t bytes, uint32_t width, uint8_
 	jpeg_destroy_decompress(&decoder);
 }
 
+/* A cut file is made whole by turning it nowhere: strictly decoded it then has the lenient decoder's pixels. */
+static void check_mended(struct codec_context *context, const void *data, size_t bytes, uint32_t width, uint32_t height,
+	const uint8_t *expected)
+{
+	struct error err = {0};
+	void *whole;
+	size_t whole_bytes;
+	uint8_t *rgb;
+	assert_int_equal(codec_turn_jpeg(context, data, bytes, 1, &whole, &whole_bytes, &err), 0);
+	assert_int_equal(decode(context, SHARD_JPEG, whole, whole_bytes, width, height, &rgb, &err), 0);
+	assert_memory_equal(rgb, expected, (size_t)width * height * 3);
+	free(rgb);
+	free(whole);
+}
+
 /* Of a JPEG that is cut behind its first rows, or has its end-of-image marker too early, the lenient decoder makes what
  * libjpeg makes; of no other format it makes anything. */
 static void cut_images_decode_if_asked(void **state)
@@ -329,7 +346,7 @@ static void cut_images_decode_if_asked(void **state)
 		bool cut, before = false;
 		for (size_t bytes = 0; bytes < golden->bytes; bytes++) {
 			memcpy(data, golden->data, bytes);
-			memcpy(data + bytes, "\xff\xd9", 2);
+			memcpy(data + bytes, end_of_image, sizeof end_of_image);
 			const size_t with_marker = bytes + (golden->codec == SHARD_JPEG ? bytes % 2 * 2 : 0);
 			err = (struct error){0};
 			const int result = codec_decode_cut(
@@ -343,6 +360,9 @@ static void cut_images_decode_if_asked(void **state)
 					err.message);
 			before = result == 0;
 			taken += result == 0 && cut;
+			/* libjpeg smooths a progressive image that lacks scans. */
+			if (result == 0 && cut && bytes % 5 < 2 && strcmp(golden->name, "progressive.jpg") != 0)
+				check_mended(context, data, with_marker, width, height, rgb);
 			if (result != 0 || strstr(golden->name, "cmyk") || strstr(golden->name, "ycck"))
 				continue;
 			decode_anyhow(data, with_marker, width, expected);
@@ -515,7 +535,7 @@ static void checks_are_as_strict_as_libjpeg(void **state)
 	for (unsigned i = 0; i < sizeof tails / sizeof *tails; i++) {
 		memcpy(data, golden->data, golden->bytes - 2);
 		memcpy(data + golden->bytes - 2, tails[i], tail_bytes[i]);
-		memcpy(data + golden->bytes - 2 + tail_bytes[i], "\xff\xd9", 2);
+		memcpy(data + golden->bytes - 2 + tail_bytes[i], end_of_image, sizeof end_of_image);
 		assert_int_equal(decode(context, SHARD_JPEG, data, golden->bytes + tail_bytes[i], golden->width,
 					 golden->height, &rgb, &err),
 			ERROR_DECODE);
@@ -564,66 +584,6 @@ static void claims_are_cheap(void **state)
 						 HUGE_SIDE, lenient ? &cut : NULL, &err),
 				ERROR_DECODE);
 		memcpy(frame + 5, kept, sizeof kept);
-	}
-	codec_context_destroy(context);
-}
-
-/* A progressive JPEG with a scan for every AC coefficient of every component, once or (refined) twice. */
-static unsigned char *jpeg_of_many_scans(bool refined, unsigned long *bytes)
-{
-	enum { SIDE = 24 };
-	static jpeg_scan_info scans[1 + 2 * 3 * 63];
-	int count = 0;
-	scans[count++] = (jpeg_scan_info){.comps_in_scan = 3, .component_index = {0, 1, 2}};
-	for (int pass = 0; pass < (refined ? 2 : 1); pass++)
-		for (int component = 0; component < 3; component++)
-			for (int k = 1; k < 64; k++)
-				scans[count++] = (jpeg_scan_info){.comps_in_scan = 1,
-					.component_index = {component},
-					.Ss = k,
-					.Se = k,
-					.Ah = pass,
-					.Al = refined && pass == 0};
-	struct jpeg_compress_struct encoder;
-	struct jpeg_error_mgr errors;
-	unsigned char *data = NULL;
-	encoder.err = jpeg_std_error(&errors);
-	jpeg_create_compress(&encoder);
-	jpeg_mem_dest(&encoder, &data, bytes);
-	encoder.image_width = encoder.image_height = SIDE;
-	encoder.input_components = 3;
-	encoder.in_color_space = JCS_RGB;
-	jpeg_set_defaults(&encoder);
-	encoder.scan_info = scans;
-	encoder.num_scans = count;
-	jpeg_start_compress(&encoder, TRUE);
-	for (unsigned y = 0; y < SIDE; y++) {
-		JSAMPLE line[SIDE * 3];
-		JSAMPROW row = line;
-		for (unsigned i = 0; i < sizeof line; i++)
-			line[i] = (JSAMPLE)(y * i * 37);
-		jpeg_write_scanlines(&encoder, &row, 1);
-	}
-	jpeg_finish_compress(&encoder);
-	jpeg_destroy_compress(&encoder);
-	return data;
-}
-
-static void refuses_hundreds_of_scans(void **state)
-{
-	(void)state;
-	struct error err = {0};
-	struct codec_context *context = codec_context_create(cpu_detect(), &err);
-	for (int refined = 0; refined < 2; refined++) {
-		unsigned long bytes = 0;
-		uint8_t *rgb;
-		unsigned char *data = jpeg_of_many_scans(refined, &bytes);
-		const int result = decode(context, SHARD_JPEG, data, bytes, 24, 24, &rgb, &err);
-		assert_int_equal(result, refined ? ERROR_DECODE : 0); /* 379 and 190 scans */
-		if (refined)
-			assert_non_null(strstr(err.message, "progressive scans"));
-		free(rgb);
-		free(data);
 	}
 	codec_context_destroy(context);
 }
@@ -692,7 +652,6 @@ int main(void)
 		cmocka_unit_test(jpeg_tables_do_not_leak),
 		cmocka_unit_test(checks_are_as_strict_as_libjpeg),
 		cmocka_unit_test(claims_are_cheap),
-		cmocka_unit_test(refuses_hundreds_of_scans),
 		cmocka_unit_test(encoders_round_trip),
 	};
 	return cmocka_run_group_tests(tests, load, unload);

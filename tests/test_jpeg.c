@@ -394,6 +394,66 @@ static void damaged_files(void **state)
 		codec_context_destroy(contexts[i]);
 }
 
+/* A progressive JPEG with a scan for every AC coefficient of every component, once or (refined) twice. */
+static unsigned char *jpeg_of_many_scans(bool refined, unsigned long *bytes)
+{
+	enum { SIDE = 24 };
+	static jpeg_scan_info scans[1 + 2 * 3 * 63];
+	int count = 0;
+	scans[count++] = (jpeg_scan_info){.comps_in_scan = 3, .component_index = {0, 1, 2}};
+	for (int pass = 0; pass < (refined ? 2 : 1); pass++)
+		for (int component = 0; component < 3; component++)
+			for (int k = 1; k < 64; k++)
+				scans[count++] = (jpeg_scan_info){.comps_in_scan = 1,
+					.component_index = {component},
+					.Ss = k,
+					.Se = k,
+					.Ah = pass,
+					.Al = refined && pass == 0};
+	struct jpeg_compress_struct encoder;
+	struct jpeg_error_mgr errors;
+	unsigned char *data = NULL;
+	encoder.err = jpeg_std_error(&errors);
+	jpeg_create_compress(&encoder);
+	jpeg_mem_dest(&encoder, &data, bytes);
+	encoder.image_width = encoder.image_height = SIDE;
+	encoder.input_components = 3;
+	encoder.in_color_space = JCS_RGB;
+	jpeg_set_defaults(&encoder);
+	encoder.scan_info = scans;
+	encoder.num_scans = count;
+	jpeg_start_compress(&encoder, TRUE);
+	for (unsigned y = 0; y < SIDE; y++) {
+		JSAMPLE line[SIDE * 3];
+		JSAMPROW row = line;
+		for (unsigned i = 0; i < sizeof line; i++)
+			line[i] = (JSAMPLE)(y * i * 37);
+		jpeg_write_scanlines(&encoder, &row, 1);
+	}
+	jpeg_finish_compress(&encoder);
+	jpeg_destroy_compress(&encoder);
+	return data;
+}
+
+static void refuses_hundreds_of_scans(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
+	for (int refined = 0; refined < 2; refined++) {
+		unsigned long bytes = 0;
+		uint8_t rgb[24 * 24 * 3];
+		unsigned char *data = jpeg_of_many_scans(refined, &bytes);
+		const int result = codec_decode(context, SHARD_JPEG, data, bytes, 24, 24, rgb, sizeof rgb, &err);
+		assert_int_equal(codec_check(context, SHARD_JPEG, data, bytes, 24, 24, NULL, NULL), result);
+		assert_int_equal(result, refined ? ERROR_DECODE : 0); /* 379 and 190 scans */
+		if (refined)
+			assert_non_null(strstr(err.message, "progressive scans"));
+		free(data);
+	}
+	codec_context_destroy(context);
+}
+
 /* As libjpeg has it: a code may not be all ones, and there must be room for all. */
 static void huffman_codes(void **state)
 {
@@ -456,6 +516,7 @@ int main(void)
 		cmocka_unit_test(others_go_to_libjpeg),
 		cmocka_unit_test(damaged_files),
 		cmocka_unit_test(huffman_codes),
+		cmocka_unit_test(refuses_hundreds_of_scans),
 		cmocka_unit_test(samples_of_a_folder),
 	};
 	return cmocka_run_group_tests(tests, make_decoders, free_decoders);

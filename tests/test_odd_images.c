@@ -216,7 +216,8 @@ static void check_turn(const struct odd *odd, FILE *written)
 	uint32_t width = odd->width, height = odd->height;
 	void *turned, *again;
 	size_t turned_bytes, again_bytes;
-	const int code = codec_turn_jpeg(odd->data, odd->bytes, odd->orientation, &turned, &turned_bytes, NULL);
+	const int code =
+		codec_turn_jpeg(context, odd->data, odd->bytes, odd->orientation, &turned, &turned_bytes, NULL);
 	if (code != (odd->lossless[0] == 'y' ? 0 : CODEC_TURN_LOSSY))
 		fail_msg("%s: turning gave %d", odd->name, code);
 	if (code != 0)
@@ -229,7 +230,8 @@ static void check_turn(const struct odd *odd, FILE *written)
 	if (worst > (odd->orientation == 1 ? 0 : ROUNDING))
 		fail_msg("%s: turned, %d levels off", odd->name, worst);
 	assert_int_equal(exif_orientation(SHARD_JPEG, turned, turned_bytes), 1);
-	assert_int_equal(codec_turn_jpeg(turned, turned_bytes, back[odd->orientation], &again, &again_bytes, NULL), 0);
+	assert_int_equal(
+		codec_turn_jpeg(context, turned, turned_bytes, back[odd->orientation], &again, &again_bytes, NULL), 0);
 	uint8_t *same = decode(odd->name, SHARD_JPEG, again, again_bytes, odd->width, odd->height);
 	assert_memory_equal(same, rgb, (size_t)width * height * 3);
 	char name[80];

@@ -69,6 +69,13 @@ static void test_every_byte_flipped(void **state)
 		part_of(shard, bytes, size, at, part, sizeof part);
 		if (damages <= 0 || strstr(report.text, part) == NULL)
 			fail_msg("byte %zu: %d damages, '%s' is not in: %s", at, (int)damages, part, report.text);
+		/* Without decompressing anything it is found too; among the blocks, it is not from the index alone. */
+		struct helper_report bytes_alone, index_alone;
+		assert_int_equal(helper_verify_as(place->path, SHARD_VERIFY_BYTES, 1, &bytes_alone), damages);
+		assert_string_equal(bytes_alone.text, report.text);
+		const bool in_blocks = strstr(part, "block") != NULL;
+		if ((helper_verify_as(place->path, SHARD_VERIFY_INDEX, 1, &index_alone) == 0) != in_blocks)
+			fail_msg("byte %zu: the index says: %s", at, index_alone.text);
 		assert_int_equal(pwrite(fd, bytes + at, 1, (off_t)at), 1);
 	}
 	close(fd);
@@ -142,6 +149,40 @@ static void test_verify_goes_on(void **state)
 	helper_file_write(place->path, bytes, size);
 	assert_true(helper_verify(place->path, &report) > 3);
 	assert_non_null(strstr(report.text, "header: "));
+	free(bytes);
+}
+
+/* Damage all over a shard of many blocks, with and without its index: any number of threads tells the same in the same
+ * order; a place with very many damages is told up to a limit. */
+static void test_jobs(void **state)
+{
+	struct helper_place *place = *state;
+	struct error err = {0};
+	size_t size = 0;
+	struct philox random = philox_stream(11, 0, 0, 0, PHILOX_TEST);
+	struct helper_records records = helper_records_make(&random, "many", 600, 3, 40000);
+	const struct shard_writer_config config = {.path = place->path, .block_bytes = 30000, .zstd_level = 1};
+	assert_int_equal(helper_shard_write(&records, &config, &err), 0);
+	helper_records_free(&records);
+	unsigned char *bytes = helper_file_read(place->path, &size);
+	assert_true(size > 4 << 20); /* of which a thread takes a MiB */
+	for (size_t at = 8192; at + 8192 < size; at += 100000)
+		bytes[at] ^= 1;
+	for (int index_lost = 0; index_lost < 2; index_lost++) {
+		bytes[size - 20] ^= (unsigned char)index_lost;
+		helper_file_write(place->path, bytes, size);
+		for (int level = SHARD_VERIFY_BYTES; level <= SHARD_VERIFY_FULL; level++) {
+			struct helper_report one, many;
+			int64_t damages = helper_verify_as(place->path, (enum shard_verify_level)level, 1, &one);
+			assert_true(damages > 20);
+			for (unsigned jobs = 2; jobs <= 5; jobs++) {
+				assert_int_equal(
+					helper_verify_as(place->path, (enum shard_verify_level)level, jobs, &many),
+					damages);
+				assert_string_equal(one.text, many.text);
+			}
+		}
+	}
 	free(bytes);
 }
 
@@ -383,6 +424,7 @@ static void test_versions(void **state)
 static void test_not_shards(void **state)
 {
 	struct helper_place *place = *state;
+	const struct shard_verify_options full = {.level = SHARD_VERIFY_FULL};
 	struct error err = {0};
 	char text[20000];
 	memset(text, 'x', sizeof text);
@@ -390,17 +432,17 @@ static void test_not_shards(void **state)
 	assert_null(shard_open(place->path, false, &err));
 	assert_int_equal(err.code, ERROR_FORMAT);
 	err = (struct error){0};
-	assert_int_equal(shard_verify(place->path, NULL, NULL, &err), ERROR_FORMAT);
+	assert_int_equal(shard_verify(place->path, &full, &err), ERROR_FORMAT);
 	err = (struct error){0};
 	assert_null(shard_open(place->folder, false, &err));
 	assert_int_equal(err.code, ERROR_IO);
-	assert_int_equal(shard_verify(place->folder, NULL, NULL, NULL), ERROR_IO);
+	assert_int_equal(shard_verify(place->folder, &full, NULL), ERROR_IO);
 	char *missing = helper_path(place->folder, "missing.ring");
 	err = (struct error){0};
 	assert_null(shard_open(missing, false, &err));
 	assert_int_equal(err.code, ERROR_IO);
 	assert_non_null(strstr(err.message, missing));
-	assert_int_equal(shard_verify(missing, NULL, NULL, NULL), ERROR_IO);
+	assert_int_equal(shard_verify(missing, &full, NULL), ERROR_IO);
 	free(missing);
 }
 
@@ -450,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_byte_flipped, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_every_truncation, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_verify_goes_on, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_jobs, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_block_swapped, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_block_stale, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_impossible_numbers, helper_place_make, helper_place_remove),

@@ -30,7 +30,7 @@ static struct helper_records some_records(uint32_t count)
 /* What the tests vary. */
 struct how {
 	uint64_t shard_bytes, identity;
-	bool resume, tune, fill, append;
+	bool resume, tune, fill, append, meta;
 	size_t dictionary;
 };
 
@@ -44,6 +44,7 @@ static struct shard_set_writer *create(
 				  .block_bytes = how->tune ? 0 : 8192,
 				  .zstd_level = 3,
 				  .fill_pages = how->fill,
+				  .meta = how->meta,
 				  .origin = "test"},
 			.tune_block = how->tune,
 			.dictionary = how->dictionary,
@@ -125,6 +126,18 @@ static void assert_same_folders(const char *a, const char *b)
 	free(second);
 }
 
+/* Gives every third record metadata; the texts live as long as the program. */
+static void describe(struct helper_records *records)
+{
+	static char texts[MANY_RECORDS][80];
+	for (uint32_t i = 0; i < records->count; i += 3) {
+		snprintf(texts[i], sizeof texts[i], "{\"number\": %u, \"camera\": \"%.*s\"}", i, (int)(i % 30),
+			"a camera of a very long name indeed");
+		records->records[i].meta = texts[i];
+		records->records[i].meta_bytes = strlen(texts[i]);
+	}
+}
+
 static void assert_holds(const char *path, const struct helper_records *records)
 {
 	struct error err = {0};
@@ -136,8 +149,25 @@ static void assert_holds(const char *path, const struct helper_records *records)
 		assert_string_equal(shard_set_record(set, i)->key, records->records[i].key);
 		assert_int_equal(shard_set_record(set, i)->bytes, records->records[i].bytes);
 	}
-	for (unsigned i = 0; i < shard_set_count(set); i++)
-		helper_assert_sound(shard_path(shard_set_at(set, i)));
+	uint32_t record = 0;
+	for (unsigned i = 0; i < shard_set_count(set); i++) {
+		struct shard *shard = shard_set_at(set, i);
+		struct shard_cursor *cursor = shard_cursor_create(shard, &err);
+		helper_assert_sound(shard_path(shard));
+		for (uint32_t r = 0; r < shard_records(shard); r++, record++) {
+			const struct shard_record_in *expected = &records->records[record];
+			struct shard_record_in got;
+			if (shard_cursor_get(cursor, r, &got, &err) != 0)
+				fail_msg("%s", err.message);
+			assert_memory_equal(got.data, expected->data, expected->bytes);
+			assert_int_equal(got.meta != NULL, expected->meta != NULL);
+			if (expected->meta != NULL) {
+				assert_int_equal(got.meta_bytes, expected->meta_bytes);
+				assert_memory_equal(got.meta, expected->meta, got.meta_bytes);
+			}
+		}
+		shard_cursor_destroy(cursor);
+	}
 	shard_set_close(set);
 }
 
@@ -239,6 +269,15 @@ static void test_refused(void **state)
 	assert_non_null(strstr(err.message, "another program"));
 	shard_set_writer_abandon(first, false);
 	assert_int_equal(helper_folder_entries(place->folder), 0);
+	/* Metadata where none was announced. */
+	describe(&records);
+	struct shard_set_writer *plain = create(path, &records, &(struct how){0}, &err);
+	err = (struct error){0};
+	assert_int_equal(shard_set_writer_add(plain, &records.records[0], &err), ERROR_USAGE);
+	assert_non_null(strstr(err.message, "has metadata"));
+	shard_set_writer_abandon(plain, true);
+	for (uint32_t i = 0; i < records.count; i++)
+		records.records[i].meta = NULL;
 	/* A key in two shards. */
 	err = (struct error){0};
 	struct shard_set_writer *writer = create(path, &records, &how, &err);
@@ -269,6 +308,7 @@ static const struct how ways[] = {
 	{.shard_bytes = 0},
 	{.shard_bytes = 60000},
 	{.shard_bytes = 600000, .tune = true},
+	{.shard_bytes = 60000, .meta = true, .fill = true},
 	{.shard_bytes = 2000000, .dictionary = 2048, .fill = true},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
@@ -334,7 +374,14 @@ static void test_taken_up(void **state)
 			some_records(ways[w].tune || ways[w].dictionary > 0 ? MANY_RECORDS : RECORDS);
 		char *whole = helper_folder_make(), *path = helper_path(whole, "t.ring");
 		uint64_t most = 0;
+		if (ways[w].meta)
+			describe(&records);
 		write_all(path, &records, &ways[w]);
+		if (ways[w].meta) {
+			char *json = helper_path(whole, "t.json");
+			assert_holds(json, &records);
+			free(json);
+		}
 		for (uint64_t added = 0; added <= records.count; added += records.count / 4) {
 			char *folder = helper_folder_make();
 			leave(folder, &records, &ways[w], added);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tools/command.h"
 
@@ -17,6 +18,18 @@ int json_print(cJSON *object)
 	puts(text);
 	cJSON_free(text);
 	return EXIT_OK;
+}
+
+cJSON *json_object(const char *text, size_t bytes)
+{
+	const char *end = NULL;
+	cJSON *object = cJSON_ParseWithLengthOpts(text, bytes, &end, false);
+	while (object != NULL && end < text + bytes && *end != '\0' && strchr(" \t\r\n", *end) != NULL)
+		end++;
+	if (cJSON_IsObject(object) && end == text + bytes)
+		return object;
+	cJSON_Delete(object);
+	return NULL;
 }
 
 void json_add_hash(cJSON *object, const char *name, uint64_t hash)
