@@ -136,6 +136,7 @@ static void test_bad_classes(void **state)
 	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
 		check(&(struct shard_spec){.keys = {"good.png"}, .class_name = classes[i]}, "folder", "out",
 			"'good.png' makes no file");
+	check(&(struct shard_spec){.keys = {"good.png"}, .class_name = "a\nb"}, "mds", "out", "line break");
 	/* Not even where the key begins like the class. */
 	check(&(struct shard_spec){.keys = {"../x.png"}, .class_name = ".."}, "folder", "out", "'../x.png'");
 }

@@ -138,10 +138,17 @@ static int write_classes(const struct export_job *job, struct error *err)
 	FILE *out = open_memstream(&text, &bytes);
 	if (out == NULL)
 		return error_set(err, ERROR_MEMORY, "out of memory for the names of the classes");
-	for (uint32_t i = 0; i < input_sets_classes(job->sets); i++)
-		fprintf(out, "%s\n", input_sets_class(job->sets, (int32_t)i));
-	int rc = fclose(out) == 0 ? atomic_folder_add(job->folder, "classes.txt", text, bytes, err)
-				  : error_set(err, ERROR_MEMORY, "out of memory for the names of the classes");
+	int rc = 0;
+	for (uint32_t i = 0; i < input_sets_classes(job->sets) && rc == 0; i++) {
+		const char *name = input_sets_class(job->sets, (int32_t)i);
+		if (strpbrk(name, "\r\n") != NULL)
+			rc = error_set(err, ERROR_FORMAT, "class %u has a line break in its name", i);
+		fprintf(out, "%s\n", name);
+	}
+	if (fclose(out) != 0)
+		rc = error_set(err, ERROR_MEMORY, "out of memory for the names of the classes");
+	if (rc == 0)
+		rc = atomic_folder_add(job->folder, "classes.txt", text, bytes, err);
 	free(text);
 	return rc;
 }
