@@ -19,6 +19,13 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
 	X(inspect, "say what a shard holds")                                                                           \
 	X(verify, "check every hash of shards")                                                                        \
 	X(repair, "salvage what is whole in a damaged shard")                                                          \
+	X(extract, "write the images of shards back to files")                                                         \
+	X(export, "turn shards into WebDataset, MDS or class folders")                                                 \
+	X(merge, "put several shards and sets into one")                                                               \
+	X(split, "divide records among several shards")                                                                \
+	X(filter, "keep some records, by class, size, key or list")                                                    \
+	X(reshuffle, "put records into a random order")                                                                \
+	X(diff, "compare two data sets record by record")                                                              \
 	X(train, "pre-train an encoder with SimCLR")                                                                   \
 	X(eval, "evaluate an encoder: kNN, linear probe")                                                              \
 	X(embed, "write the features of every image")                                                                  \

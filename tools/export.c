@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ringclr export: shards as what other programs read. Each format has its file; class folders are here. */
+#include "tools/export.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/command.h"
+#include "tools/json.h"
+
+enum { TO_WEBDATASET, TO_FOLDER, TO_MDS };
+
+struct export_options {
+	const char *output, *prefix;
+	uint64_t shard_size, zstd;
+	struct record_filter filter;
+	enum output_raw raw_as;
+	unsigned to;
+	bool json;
+};
+
+static const struct option_spec spec[] = {
+	OPTION_GROUP("Output"),
+	OPTION_CHOICE(struct export_options, to, "to", "webdataset|folder|mds", "webdataset",
+		"tars of WebDataset; a folder for each class, as of torchvision's ImageFolder; shards of MosaicML's "
+		"StreamingDataset"),
+	OPTION_STRING(
+		struct export_options, output, "output", "DIR", NULL, "a new folder", .letter = 'o', .required = true),
+	OPTION_SIZE(struct export_options, shard_size, "shard-size", "auto", 4096, 1 << 30,
+		"a tar ends with the sample that reaches this; a shard of MDS has at most this, and takes as much "
+		"memory. auto: 512M for tars, 64M for MDS",
+		.choices = "auto"),
+	OPTION_STRING(struct export_options, prefix, "prefix", "NAME", "shard", "tars are NAME-000000.tar and so on"),
+	OPTION_U64(struct export_options, zstd, "zstd", "LEVEL", "0", 0, 19, "compress the shards of MDS; 0: do not"),
+	OUTPUT_RAW_OPTION(struct export_options, raw_as),
+	OPTION_FLAG(
+		struct export_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
+	OPTION_GROUP("Records"),
+	RECORD_FILTER_OPTIONS(struct export_options, filter),
+};
+
+static const struct option_table table = {
+	.command = "export",
+	.spec = spec,
+	.count = sizeof(spec) / sizeof(spec[0]),
+	.about =
+		"Writes shards in a format of other programs, in a folder that appears whole or not at all. "
+		"WebDataset: a.jpg, a.cls (the class's number) and a.json (metadata, key, class). Folder: class/key; a "
+		"key that begins with its class stays as it is. MDS: columns image, key, label and, where there is "
+		"any, "
+		"meta. classes.txt names the classes by number (ImageFolder has numbers of its own, by the names' "
+		"order).",
+	.operands = "FILE",
+	.operand_help = "a shard, or the manifest of a set",
+	.operand_min = 1,
+	.operand_max = OPTIONS_ANY,
+	.examples = "ringclr export train.ring --to webdataset --shard-size 1G -o train-wds/\n"
+		    "ringclr export train.json --to folder -o train/\n"
+		    "ringclr export train.ring --to mds --zstd 3 -o train-mds/\n",
+};
+
+/* ---- class folders ---- */
+
+static bool folder_name(const struct export_job *job, const struct input_record *record, struct output_path *path)
+{
+	const char *class_name = input_sets_class(job->sets, record->label), *key = record->entry->key;
+	if (class_name == NULL)
+		return false;
+	*path = output_path_of(key, (enum shard_codec)record->entry->codec, job->raw_as);
+	size_t bytes = strlen(class_name);
+	if (strncmp(key, class_name, bytes) != 0 || key[bytes] != '/')
+		path->folder = class_name;
+	return true;
+}
+
+static int add_to_folder(void *ctx, uint64_t number, const struct shard_record_in *record, struct error *err)
+{
+	struct export_job *job = ctx;
+	struct input_record place;
+	struct output_path path;
+	struct output_image image;
+	char name[ATOMIC_FOLDER_MAX_PATH + 1];
+	input_sets_locate(job->sets, number, &place);
+	folder_name(job, &place, &path);
+	output_path_write(&path, name);
+	int rc = output_image_make(record, job->raw_as, &image, err);
+	if (rc == 0)
+		rc = atomic_folder_add(job->folder, name, image.data, image.bytes, err);
+	job->bytes += image.bytes;
+	output_image_free(&image);
+	return rc;
+}
+
+static int export_folder(struct export_job *job, struct error *err)
+{
+	return record_selection_walk(job->selection, job->sets, "exporting", add_to_folder, job, &job->seconds, err);
+}
+
+/* ---- all formats ---- */
+
+static const struct export_format formats[] = {
+	[TO_WEBDATASET] = {.name = export_webdataset_name, .run = export_webdataset},
+	[TO_FOLDER] = {.name = folder_name, .run = export_folder},
+	[TO_MDS] = {.run = export_mds},
+};
+
+static int check_names(const struct export_job *job, export_name name, struct error *err)
+{
+	struct output_paths paths = {.count = 0};
+	int rc = 0;
+	for (uint64_t i = record_selection_next(job->selection, 0); i < job->selection->records && rc == 0;
+		i = record_selection_next(job->selection, i + 1)) {
+		struct input_record record;
+		struct output_path path;
+		input_sets_locate(job->sets, i, &record);
+		if (name(job, &record, &path))
+			rc = output_paths_add(&paths, &path, err);
+		else
+			rc = error_set(err, ERROR_FORMAT,
+				"the record '%.300s' has no class, so no class folder (--class '*' takes only those "
+				"with "
+				"one)",
+				record.entry->key);
+	}
+	if (rc == 0)
+		rc = output_paths_check(&paths, err);
+	output_paths_free(&paths);
+	return rc;
+}
+
+/* The names by number; what is told by a class folder's name needs none. */
+static int write_classes(const struct export_job *job, struct error *err)
+{
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&text, &bytes);
+	if (out == NULL)
+		return error_set(err, ERROR_MEMORY, "out of memory for the names of the classes");
+	int rc = 0;
+	for (uint32_t i = 0; i < input_sets_classes(job->sets) && rc == 0; i++) {
+		const char *name = input_sets_class(job->sets, (int32_t)i);
+		if (strpbrk(name, "\r\n") != NULL)
+			rc = error_set(err, ERROR_FORMAT, "class %u has a line break in its name", i);
+		fprintf(out, "%s\n", name);
+	}
+	if (fclose(out) != 0)
+		rc = error_set(err, ERROR_MEMORY, "out of memory for the names of the classes");
+	if (rc == 0)
+		rc = atomic_folder_add(job->folder, "classes.txt", text, bytes, err);
+	free(text);
+	return rc;
+}
+
+static int export_run(const struct export_options *options, struct export_job *job, struct record_selection *selection,
+	struct error *err)
+{
+	const struct export_format *format = &formats[options->to];
+	int rc = record_filter_select(&options->filter, job->sets, selection, err);
+	if (rc == 0 && format->name != NULL)
+		rc = check_names(job, format->name, err);
+	if (rc == 0)
+		job->folder = atomic_folder_create(options->output, err);
+	if (rc == 0 && job->folder == NULL)
+		rc = err->code;
+	if (rc == 0)
+		rc = format->run(job, err);
+	if (rc == 0 && options->to != TO_FOLDER)
+		rc = write_classes(job, err);
+	if (rc == 0)
+		return atomic_folder_commit(job->folder, err);
+	atomic_folder_abandon(job->folder);
+	return rc;
+}
+
+static int summarize(const struct export_options *options, const struct export_job *job)
+{
+	fprintf(stderr, "%s: %" PRIu64 " images, %.1f MB, %.1f s\n", options->output, job->selection->count,
+		(double)job->bytes * 1e-6, job->seconds);
+	if (!options->json)
+		return EXIT_OK;
+	cJSON *object = cJSON_CreateObject();
+	cJSON_AddStringToObject(object, "output", options->output);
+	cJSON_AddNumberToObject(object, "records", (double)job->selection->count);
+	cJSON_AddNumberToObject(object, "shards", (double)job->shards);
+	cJSON_AddNumberToObject(object, "bytes", (double)job->bytes);
+	cJSON_AddNumberToObject(object, "seconds", job->seconds);
+	return json_print(object);
+}
+
+static int check_options(const struct options *given, const struct export_options *options, struct error *err)
+{
+	if (options_given(given, "zstd") && options->to != TO_MDS)
+		return error_set(err, ERROR_USAGE, "--zstd is for --to mds only");
+	if (options_given(given, "prefix") && options->to != TO_WEBDATASET)
+		return error_set(err, ERROR_USAGE, "--prefix is for --to webdataset only");
+	if (options_given(given, "shard-size") && options->to == TO_FOLDER)
+		return error_set(err, ERROR_USAGE, "--shard-size is not for --to folder, which has no shards");
+	if (strchr(options->prefix, '/') != NULL || *options->prefix == '\0' || strlen(options->prefix) > 200)
+		return error_set(
+			err, ERROR_USAGE, "--prefix %s: must be a file's name, without folders", options->prefix);
+	return 0;
+}
+
+int command_export(int argc, char **argv)
+{
+	struct options options;
+	struct export_options export = {.output = NULL};
+	struct error err = {0};
+	int status = options_parse(&options, &table, &export, argc, argv);
+	if (status != OPTIONS_GO)
+		return status;
+	command_catch_interrupts();
+	struct record_selection selection = {.count = 0};
+	struct export_job job = {.selection = &selection,
+		.prefix = export.prefix,
+		.raw_as = export.raw_as,
+		.shard_bytes = export.shard_size != OPTION_WORD(0) ? export.shard_size
+			       : export.to == TO_MDS		   ? UINT64_C(64) << 20
+								   : UINT64_C(512) << 20,
+		.zstd_level = (int)export.zstd};
+	int rc = check_options(&options, &export, &err);
+	if (rc == 0) {
+		job.sets = input_sets_open(options.operands, options.operand_count, &err);
+		rc = job.sets == NULL ? err.code : export_run(&export, &job, &selection, &err);
+	}
+	status = rc == 0 ? summarize(&export, &job) : command_fail("export", &err);
+	record_selection_free(&selection);
+	input_sets_close(job.sets);
+	options_free(&options);
+	return status;
+}
