@@ -104,7 +104,49 @@ int codec_decode(struct codec_context *context, enum shard_codec codec, const vo
 	const int result = check_sizes(codec, width, height, (uint64_t)width * height * 3, capacity_bytes, err);
 	if (result != 0)
 		return result;
-	return backends[codec]->decode(context->state[codec], data, bytes, width, height, rgb, err);
+	return backends[codec]->decode(context->state[codec], data, bytes, width, height, rgb, NULL, err);
+}
+
+int codec_decode_cut(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
+	uint32_t width, uint32_t height, uint8_t *rgb, size_t capacity_bytes, bool *cut, struct error *err)
+{
+	*cut = false;
+	const int result = check_sizes(codec, width, height, (uint64_t)width * height * 3, capacity_bytes, err);
+	if (result != 0)
+		return result;
+	return backends[codec]->decode(context->state[codec], data, bytes, width, height, rgb, cut, err);
+}
+
+int codec_check(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
+	uint32_t height, bool *cut, struct error *err)
+{
+	if (cut != NULL)
+		*cut = false;
+	const int result = check_sizes(codec, width, height, 0, 0, err);
+	if (result != 0)
+		return result;
+	return backends[codec]->check(context->state[codec], data, bytes, width, height, cut, err);
+}
+
+struct codec_pixels codec_pixels_part(
+	const uint8_t *pixels, size_t stride_bytes, const struct codec_region *region, uint32_t width, uint32_t height)
+{
+	return (struct codec_pixels){.pixels = pixels,
+		.stride_bytes = stride_bytes,
+		.channels = 3,
+		.x = region->x,
+		.y = region->y,
+		.width = region->width,
+		.height = region->height,
+		.scale = 1,
+		.image_width = width,
+		.image_height = height};
+}
+
+struct codec_pixels codec_pixels_whole(const uint8_t *rgb, uint32_t width, uint32_t height)
+{
+	const struct codec_region whole = {.width = width, .height = height, .scale = 1};
+	return codec_pixels_part(rgb, (size_t)width * 3, &whole, width, height);
 }
 
 size_t codec_region_bytes(uint32_t width, uint32_t height)
@@ -129,13 +171,6 @@ int codec_decode_region(struct codec_context *context, enum shard_codec codec, c
 	if (backend->decode_region != NULL)
 		return backend->decode_region(
 			context->state[codec], data, bytes, width, height, region, buffer, capacity_bytes, out, err);
-	*out = (struct codec_pixels){.pixels = buffer,
-		.stride_bytes = (size_t)width * 3,
-		.channels = 3,
-		.width = width,
-		.height = height,
-		.scale = 1,
-		.image_width = width,
-		.image_height = height};
-	return backend->decode(context->state[codec], data, bytes, width, height, buffer, err);
+	*out = codec_pixels_whole(buffer, width, height);
+	return backend->decode(context->state[codec], data, bytes, width, height, buffer, NULL, err);
 }

@@ -6,6 +6,7 @@
 #ifndef RINGCLR_STAGES_CODEC_H
 #define RINGCLR_STAGES_CODEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,19 @@ void codec_context_destroy(struct codec_context *context); /* NULL is allowed */
 int codec_decode(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
 	uint32_t height, uint8_t *rgb, size_t capacity_bytes, struct error *err);
 
+/* The same for pictures that may be cut short: *cut says whether it was, and what is missing is then filled as libjpeg
+ * fills it (gray, or in a progressive file coarse). Cut is a JPEG whose data end, or reach the end-of-image marker,
+ * before the last pixel or without that marker, but not within its first row of blocks (that is nothing to look at),
+ * nor within the tables between two progressive scans. Other damage (codes that are none, a wrong restart marker before
+ * the end) is an error as ever, and so is any damage to the other formats. */
+int codec_decode_cut(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
+	uint32_t width, uint32_t height, uint8_t *rgb, size_t capacity_bytes, bool *cut, struct error *err);
+
+/* What codec_decode() (cut == NULL) or codec_decode_cut() would return, without a picture: for less work, and in memory
+ * for a few rows beside what the format's library takes. */
+int codec_check(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
+	uint32_t height, bool *cut, struct error *err);
+
 /* What of an image to decode: a rectangle in pixels of the full image, at 1/scale of its size. */
 struct codec_region {
 	uint32_t x, y, width, height;
@@ -50,6 +64,9 @@ struct codec_pixels {
 	unsigned scale;
 	uint32_t image_width, image_height;
 };
+
+/* A whole image of 3 channels, its rows one after the other. */
+struct codec_pixels codec_pixels_whole(const uint8_t *rgb, uint32_t width, uint32_t height);
 
 /* Decodes at least the region, with less work than the whole image where the format allows it: raw is not even copied,
  * PNG is decoded whole. Every pixel made is the one that codec_decode() makes; a scaled JPEG's pixels are those of

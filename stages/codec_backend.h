@@ -28,8 +28,12 @@ struct codec_backend {
 	void *(*state_create)(enum cpu_isa isa);
 	void (*state_destroy)(void *state);
 	/* rgb has room for width * height * 3 bytes, width and height are 1..SHARD_MAX_SIDE. Nothing may be allocated
-	 * for an image before its header has been found to say width x height (codec_same_size). */
+	 * for an image before its header has been found to say width x height (codec_same_size). cut: NULL, or false
+	 * and to be set as codec_decode_cut() says. */
 	int (*decode)(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+		bool *cut, struct error *err);
+	/* What decode() would return. */
+	int (*check)(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, bool *cut,
 		struct error *err);
 	/* A part of the image, which lies in it; NULL: this format is decoded whole. `buffer` has room for
 	 * codec_region_bytes(). */
@@ -43,5 +47,9 @@ extern const struct codec_backend codec_backend_jpeg, codec_backend_webp, codec_
 /* 0, or ERROR_DECODE when the image's header says another size than the index. */
 int codec_same_size(const char *name, uint32_t image_width, uint32_t image_height, uint32_t width, uint32_t height,
 	struct error *err);
+
+/* A region as it is, in full size and 3 channels; its first pixel and the bytes of a row there. */
+struct codec_pixels codec_pixels_part(
+	const uint8_t *pixels, size_t stride_bytes, const struct codec_region *region, uint32_t width, uint32_t height);
 
 #endif

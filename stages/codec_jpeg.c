@@ -30,16 +30,20 @@ struct jpeg_state {
 	struct jpeg_error_mgr errors;
 	struct jpeg_progress_mgr progress;
 	jmp_buf escape;
-	int code; /* of `message` */
+	int code;     /* of `message` */
+	bool may_cut; /* data that end too early are no error */
+	bool cut;     /* they did */
 	char message[JMSG_LENGTH_MAX];
 };
 
 struct jpeg_job {
 	const void *data;
 	size_t bytes;
-	uint32_t width, height; /* wanted, or found where rgb is NULL */
-	uint8_t *rgb;		/* NULL: read the header only */
+	bool probe;		/* read the header only */
+	uint32_t width, height; /* wanted, or found by the probe */
+	uint8_t *rgb;		/* NULL: rows are made, but not kept */
 	unsigned scale;		/* 0: RGB in full size, packed; else `pixels` says what is made */
+	bool *cut;		/* NULL: an image cut short is an error */
 	struct codec_pixels pixels;
 };
 
@@ -56,6 +60,23 @@ __attribute__((noreturn)) static void on_error(j_common_ptr decoder)
 	longjmp(state->escape, 1);
 }
 
+/* Whether the warning says no more than that the data ended too early, or comes after one that did: from there on all
+ * is invention. libjpeg reads ahead, and puts an end-of-image marker behind the last byte of a file that has none: so
+ * the end of the file means little yet, the lack of bits does, if it is not in the first row. (Arithmetic coding does
+ * not read ahead, and never lacks bits.) */
+static bool is_cut(struct jpeg_state *state)
+{
+	const struct jpeg_decompress_struct *decoder = &state->decoder;
+	const bool some_rows = decoder->input_scan_number > 1 || decoder->input_iMCU_row > 0;
+	if (!state->may_cut)
+		return false;
+	if (decoder->err->msg_code == JWRN_HIT_MARKER && decoder->unread_marker == JPEG_EOI)
+		state->cut = some_rows;
+	else if (decoder->err->msg_code == JWRN_JPEG_EOF && decoder->input_scan_number > 0)
+		state->cut = some_rows || !decoder->arith_code;
+	return state->cut;
+}
+
 /* msg_level < 0 is a warning, others are trace messages. */
 static void on_message(j_common_ptr decoder, int msg_level)
 {
@@ -69,7 +90,8 @@ static void on_message(j_common_ptr decoder, int msg_level)
 	case JWRN_TOO_MUCH_DATA:
 		return;
 	default:
-		on_error(decoder);
+		if (!is_cut(state_of(decoder)))
+			on_error(decoder);
 	}
 }
 
@@ -104,6 +126,15 @@ static void read_rows_rgb(struct jpeg_decompress_struct *decoder, uint8_t *rgb, 
 	}
 }
 
+/* For what libjpeg says of them. */
+static void read_rows_unseen(struct jpeg_decompress_struct *decoder)
+{
+	JSAMPARRAY row = decoder->mem->alloc_sarray((j_common_ptr)decoder, JPOOL_IMAGE,
+		decoder->output_width * (JDIMENSION)decoder->out_color_components, 1);
+	while (decoder->output_scanline < decoder->output_height)
+		jpeg_read_scanlines(decoder, row, 1);
+}
+
 static void read_rows_cmyk(struct jpeg_decompress_struct *decoder, uint8_t *rgb, size_t row_bytes)
 {
 	JSAMPARRAY inks = decoder->mem->alloc_sarray(
@@ -125,7 +156,7 @@ static int decode_open_image(struct jpeg_state *state, struct jpeg_job *job, str
 	decoder->progress = &state->progress;
 	jpeg_mem_src(decoder, job->data, (unsigned long)job->bytes);
 	jpeg_read_header(decoder, TRUE);
-	if (job->rgb == NULL) {
+	if (job->probe) {
 		job->width = decoder->image_width;
 		job->height = decoder->image_height;
 		return 0;
@@ -156,7 +187,9 @@ static int decode_open_image(struct jpeg_state *state, struct jpeg_job *job, str
 			.image_height = decoder->output_height};
 	}
 	jpeg_start_decompress(decoder);
-	if (decoder->out_color_space == JCS_CMYK)
+	if (job->rgb == NULL)
+		read_rows_unseen(decoder);
+	else if (decoder->out_color_space == JCS_CMYK)
 		read_rows_cmyk(decoder, job->rgb, row_bytes);
 	else
 		read_rows_rgb(decoder, job->rgb, row_bytes);
@@ -174,6 +207,8 @@ static int decode_image(struct jpeg_state *state, struct jpeg_job *job, struct e
 	state->errors.emit_message = on_message;
 	state->progress.progress_monitor = on_progress;
 	state->decoder.client_data = state;
+	state->may_cut = job->cut != NULL;
+	state->cut = false;
 	if (setjmp(state->escape) != 0) {
 		jpeg_destroy_decompress(&state->decoder);
 		return error_set(err, state->code, "JPEG: %s", state->message);
@@ -181,6 +216,8 @@ static int decode_image(struct jpeg_state *state, struct jpeg_job *job, struct e
 	jpeg_create_decompress(&state->decoder);
 	const int result = decode_open_image(state, job, err);
 	jpeg_destroy_decompress(&state->decoder);
+	if (job->cut != NULL)
+		*job->cut = state->cut;
 	return result;
 }
 
@@ -213,7 +250,7 @@ static int jpeg_probe(const void *data, size_t bytes, uint32_t *width, uint32_t 
 	struct jpeg_state *state = calloc(1, sizeof *state);
 	if (state == NULL)
 		return error_set(err, ERROR_MEMORY, "JPEG: no memory for a decoder");
-	struct jpeg_job job = {.data = data, .bytes = bytes};
+	struct jpeg_job job = {.data = data, .bytes = bytes, .probe = true};
 	const int result = decode_image(state, &job, err);
 	*width = job.width;
 	*height = job.height;
@@ -221,11 +258,20 @@ static int jpeg_probe(const void *data, size_t bytes, uint32_t *width, uint32_t 
 	return result;
 }
 
-static int jpeg_decode(
-	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+static int jpeg_decode(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+	bool *cut, struct error *err)
 {
-	struct jpeg_job job = {.data = data, .bytes = bytes, .width = width, .height = height, .rgb = rgb};
+	struct jpeg_job job = {.data = data, .bytes = bytes, .width = width, .height = height, .rgb = rgb, .cut = cut};
 	return decode_image(state, &job, err);
+}
+
+/* Our own decoder finds sound only what libjpeg does; of the rest libjpeg decides. */
+static int jpeg_check(
+	void *pointer, const void *data, size_t bytes, uint32_t width, uint32_t height, bool *cut, struct error *err)
+{
+	struct jpeg_state *state = pointer;
+	const int result = jpeg_decode_check(state->own, data, bytes, width, height, err);
+	return result != JPEG_NOT_OURS ? result : jpeg_decode(state, data, bytes, width, height, NULL, cut, err);
 }
 
 /* By our own decoder; by libjpeg, whole, what that does not read or finds damaged. */
@@ -252,5 +298,6 @@ const struct codec_backend codec_backend_jpeg = {
 	.state_create = jpeg_state_create,
 	.state_destroy = jpeg_state_destroy,
 	.decode = jpeg_decode,
+	.check = jpeg_check,
 	.decode_region = jpeg_region,
 };

@@ -59,6 +59,23 @@ static bool is_complete(const uint8_t *data, size_t bytes)
 	return false;
 }
 
+/* All rows, of which a check keeps none; those of an interlaced image come pass by pass. */
+static int read_rows(spng_ctx *ctx, uint32_t width, uint32_t height, uint8_t *rgb)
+{
+	if (rgb != NULL)
+		return spng_decode_image(ctx, rgb, (size_t)width * height * 3, SPNG_FMT_RGB8, 0);
+	const size_t row_bytes = (size_t)width * 3;
+	uint8_t *row = malloc(row_bytes);
+	if (row == NULL)
+		return SPNG_EMEM;
+	int code = spng_decode_image(ctx, NULL, 0, SPNG_FMT_RGB8, SPNG_DECODE_PROGRESSIVE);
+	while (code == 0)
+		code = spng_decode_row(ctx, row, row_bytes);
+	free(row);
+	return code == SPNG_EOI ? 0 : code;
+}
+
+/* rgb: NULL to check only. */
 static int decode_with(
 	spng_ctx *ctx, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
 {
@@ -75,16 +92,17 @@ static int decode_with(
 		return result;
 	if (!is_complete(data, bytes))
 		return error_set(err, ERROR_DECODE, "PNG: premature end of the file");
-	code = spng_decode_image(ctx, rgb, (size_t)width * height * 3, SPNG_FMT_RGB8, 0);
+	code = read_rows(ctx, width, height, rgb);
 	if (code == 0) /* checks the last data chunk's CRC */
 		code = spng_decode_chunks(ctx);
 	return code == 0 ? 0 : fail(code, err);
 }
 
-static int png_decode(
-	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+static int png_decode(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+	bool *cut, struct error *err)
 {
 	(void)state;
+	(void)cut;
 	spng_ctx *ctx = spng_ctx_new(0);
 	if (ctx == NULL)
 		return fail(SPNG_EMEM, err);
@@ -93,11 +111,18 @@ static int png_decode(
 	return result;
 }
 
+static int png_check(
+	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, bool *cut, struct error *err)
+{
+	return png_decode(state, data, bytes, width, height, NULL, cut, err);
+}
+
 const struct codec_backend codec_backend_png = {
 	.name = "PNG",
 	.matches = png_matches,
 	.probe = png_probe,
 	.decode = png_decode,
+	.check = png_check,
 };
 
 int codec_encode_png(const uint8_t *rgb, uint32_t width, uint32_t height, void **out, size_t *bytes, struct error *err)

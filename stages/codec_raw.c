@@ -13,14 +13,24 @@ static int check_bytes(size_t bytes, uint32_t width, uint32_t height, struct err
 	return 0;
 }
 
-static int raw_decode(
-	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+static int raw_decode(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+	bool *cut, struct error *err)
 {
 	(void)state;
+	(void)cut;
 	const int result = check_bytes(bytes, width, height, err);
 	if (result == 0)
 		memcpy(rgb, data, bytes);
 	return result;
+}
+
+static int raw_check(
+	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, bool *cut, struct error *err)
+{
+	(void)state;
+	(void)data;
+	(void)cut;
+	return check_bytes(bytes, width, height, err);
 }
 
 static int raw_decode_region(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height,
@@ -30,18 +40,10 @@ static int raw_decode_region(void *state, const void *data, size_t bytes, uint32
 	(void)state;
 	(void)buffer;
 	(void)capacity_bytes;
-	*out = (struct codec_pixels){.pixels = (const uint8_t *)data + ((size_t)region->y * width + region->x) * 3,
-		.stride_bytes = (size_t)width * 3,
-		.channels = 3,
-		.x = region->x,
-		.y = region->y,
-		.width = region->width,
-		.height = region->height,
-		.scale = 1,
-		.image_width = width,
-		.image_height = height};
+	*out = codec_pixels_part((const uint8_t *)data + ((size_t)region->y * width + region->x) * 3, (size_t)width * 3,
+		region, width, height);
 	return check_bytes(bytes, width, height, err);
 }
 
 const struct codec_backend codec_backend_raw = {
-	.name = "raw", .decode = raw_decode, .decode_region = raw_decode_region};
+	.name = "raw", .decode = raw_decode, .check = raw_check, .decode_region = raw_decode_region};

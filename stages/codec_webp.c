@@ -76,10 +76,11 @@ static int config_init(WebPDecoderConfig *config, struct error *err)
 	return 0;
 }
 
-static int webp_decode(
-	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb, struct error *err)
+static int webp_decode(void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, uint8_t *rgb,
+	bool *cut, struct error *err)
 {
 	(void)state;
+	(void)cut;
 	WebPDecoderConfig config;
 	const int result = config_init(&config, err);
 	if (result != 0)
@@ -116,17 +117,20 @@ static int webp_decode_region(void *state, const void *data, size_t bytes, uint3
 	config.output.u.RGBA.stride = (int)(wide * 3);
 	config.output.u.RGBA.size = capacity_bytes;
 	const uint32_t skip_x = region->x - x, skip_y = region->y - y;
-	*out = (struct codec_pixels){.pixels = buffer + ((size_t)skip_y * wide + skip_x) * 3,
-		.stride_bytes = (size_t)wide * 3,
-		.channels = 3,
-		.x = region->x,
-		.y = region->y,
-		.width = region->width,
-		.height = region->height,
-		.scale = 1,
-		.image_width = width,
-		.image_height = height};
+	*out = codec_pixels_part(
+		buffer + ((size_t)skip_y * wide + skip_x) * 3, (size_t)wide * 3, region, width, height);
 	return decode_with(&config, data, bytes, width, height, err);
+}
+
+/* The last pixel is not reached without reading all that is before it. */
+static int webp_check(
+	void *state, const void *data, size_t bytes, uint32_t width, uint32_t height, bool *cut, struct error *err)
+{
+	(void)cut;
+	const struct codec_region last = {.x = width - 1, .y = height - 1, .width = 1, .height = 1, .scale = 1};
+	uint8_t buffer[4 * 4 * 3];
+	struct codec_pixels ignored;
+	return webp_decode_region(state, data, bytes, width, height, &last, buffer, sizeof buffer, &ignored, err);
 }
 
 const struct codec_backend codec_backend_webp = {
@@ -134,6 +138,7 @@ const struct codec_backend codec_backend_webp = {
 	.matches = webp_matches,
 	.probe = webp_probe,
 	.decode = webp_decode,
+	.check = webp_check,
 	.decode_region = webp_decode_region,
 };
 

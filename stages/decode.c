@@ -43,21 +43,6 @@ struct batch batch_view(const struct augment *augment, const struct span *span, 
 	};
 }
 
-/* The whole image at full size, as the cache keeps it. */
-static struct codec_pixels whole_image(const struct shard_record *record, const uint8_t *rgb)
-{
-	return (struct codec_pixels){
-		.pixels = rgb,
-		.stride_bytes = (size_t)record->width * 3,
-		.channels = 3,
-		.width = record->width,
-		.height = record->height,
-		.scale = 1,
-		.image_width = record->width,
-		.image_height = record->height,
-	};
-}
-
 /* The pixels that the cache keeps of a record, made for it by this call if need be. False when it keeps none, also of
  * an image that does not decode as a whole: whether that matters is for the region to say, as without a cache. */
 static bool cached_pixels(const struct decode_stage *stage, struct decode_bench *bench, uint64_t number,
@@ -77,7 +62,7 @@ static bool cached_pixels(const struct decode_stage *stage, struct decode_bench 
 			return false;
 		kept = place;
 	}
-	*image = whole_image(record, kept);
+	*image = codec_pixels_whole(kept, record->width, record->height);
 	return true;
 }
 

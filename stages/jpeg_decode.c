@@ -13,6 +13,8 @@
  * of a row wants the chroma row above and below, and the one below may belong to the next MCU row. At the image's edges
  * the outermost sample is repeated.
  *
+ * A file that has only to be checked is parsed to its end, all intervals of it, into nothing.
+ *
  * At 1/2, 1/4 and 1/8 of the size the IDCT makes fewer samples. Subsampled chroma is then transformed at twice luma's
  * size instead of being upsampled, where that works out in both directions.
  */
@@ -27,6 +29,9 @@
 
 /* Coefficients of CHUNK_MCUS stay in the first-level cache beside the tables; a multiple of JPEG_LANES_MAX. */
 enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8, CHUNK_MCUS = 16 };
+
+/* From PREDICTION_MAX the DC predictions cannot reach 2^31 within PREDICTED_MCUS, of 4 blocks a component at most. */
+enum { PREDICTION_MAX = 1 << 30, PREDICTED_MCUS = (1 << 30) / (4 * 32767) };
 
 struct memory {
 	void *data;
@@ -64,6 +69,7 @@ struct decoding {
 	uint32_t left;	       /* MCUs of the current interval */
 	unsigned restarts;     /* markers seen */
 	uint64_t pending;      /* MCUs to go past before the next that is kept */
+	bool thorough;	       /* they are parsed, even where they could be jumped over */
 	uint32_t mcu_columns, mcu_rows;
 	uint32_t first_column, last_column, first_row, last_row; /* MCUs kept */
 	uint32_t x, y, x_end, y_end;				 /* pixels made, of the scaled image */
@@ -279,6 +285,16 @@ static const uint8_t *next_interval(struct decoding *decoding)
 	return at + 2;
 }
 
+/* DC coefficients are sums of differences of 16 bits and must stay below 32; libjpeg says so too. No image comes near.
+ */
+static bool is_far_off(const struct jpeg_mcu *mcu)
+{
+	bool far = false;
+	for (unsigned i = 0; i < JPEG_COMPONENTS; i++)
+		far |= mcu->prediction[i] > PREDICTION_MAX || mcu->prediction[i] < -PREDICTION_MAX;
+	return far;
+}
+
 static bool take_mcus(struct decoding *decoding, uint64_t count, bool keep)
 {
 	const uint32_t interval = decoding->header.restart_interval;
@@ -287,17 +303,17 @@ static bool take_mcus(struct decoding *decoding, uint64_t count, bool keep)
 			const uint8_t *from = next_interval(decoding);
 			if (from == NULL)
 				return false;
-			if (!keep && count >= interval) {
+			if (!keep && !decoding->thorough && count >= interval) {
 				decoding->marker = jpeg_bits_skip(from, decoding->header.end);
 				count -= interval;
 				continue;
 			}
 			start_interval(decoding, from);
 		}
-		uint32_t now = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+		uint32_t now = count < PREDICTED_MCUS ? (uint32_t)count : PREDICTED_MCUS;
 		if (interval != 0 && now > decoding->left)
 			now = decoding->left;
-		if (!jpeg_huffman_decode(&decoding->bits, &decoding->mcu, now, keep))
+		if (!jpeg_huffman_decode(&decoding->bits, &decoding->mcu, now, keep) || is_far_off(&decoding->mcu))
 			return false;
 		count -= now;
 		decoding->left -= interval != 0 ? now : 0;
@@ -450,4 +466,20 @@ int jpeg_decode_region(struct jpeg_decoder *decoder, const void *data, size_t by
 	if (!plan_memory(&decoding, bytes))
 		return error_set(err, ERROR_MEMORY, "JPEG: no memory for a decoder");
 	return decode_rows(&decoding, buffer, out->stride_bytes) ? 0 : JPEG_NOT_OURS;
+}
+
+int jpeg_decode_check(struct jpeg_decoder *decoder, const void *data, size_t bytes, uint32_t width, uint32_t height,
+	struct error *err)
+{
+	struct decoding decoding = {.decoder = decoder, .thorough = true};
+	if (!jpeg_header_read(data, bytes, &decoding.header) || decoding.header.width != width ||
+		decoding.header.height != height || !plan_tables(&decoding))
+		return JPEG_NOT_OURS;
+	plan_components(&decoding, 1);
+	if (memory_of(&decoder->stream, bytes + JPEG_PADDING) == NULL)
+		return error_set(err, ERROR_MEMORY, "JPEG: no memory for a decoder");
+	start_interval(&decoding, decoding.header.scan);
+	if (!take_mcus(&decoding, (uint64_t)decoding.mcu_columns * decoding.mcu_rows, false))
+		return JPEG_NOT_OURS;
+	return jpeg_header_ends(decoding.marker, decoding.header.end) ? 0 : JPEG_NOT_OURS;
 }

@@ -26,4 +26,9 @@ int jpeg_decode_region(struct jpeg_decoder *decoder, const void *data, size_t by
 	const struct codec_region *region, uint8_t *buffer, size_t capacity_bytes, struct codec_pixels *out,
 	struct error *err);
 
+/* 0 when all of the file is sound, as far as the entropy-coded data of a whole image can tell: then libjpeg finds no
+ * fault in it either. Else JPEG_NOT_OURS as above. */
+int jpeg_decode_check(struct jpeg_decoder *decoder, const void *data, size_t bytes, uint32_t width, uint32_t height,
+	struct error *err);
+
 #endif

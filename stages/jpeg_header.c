@@ -93,7 +93,7 @@ static bool read_frame(struct jpeg_header *header, const uint8_t *p, size_t left
 			if (header->component[j].id == c[0])
 				return false;
 	}
-	return header->width > 0 && header->height > 0;
+	return header->width - 1U < JPEG_SIDE_MAX && header->height - 1U < JPEG_SIDE_MAX;
 }
 
 static bool read_scan(struct jpeg_header *header, const uint8_t *p, size_t left)
@@ -197,7 +197,7 @@ bool jpeg_header_ends(const uint8_t *at, const uint8_t *end)
 		}
 		if (at[1] == EOI)
 			return true;
-		if (end - at < 4 || at[1] == SOI || at[1] == SOS || be16(at + 2) < 2 ||
+		if (end - at < 4 || (at[1] != COM && (at[1] < APP0 || at[1] > APP15)) || be16(at + 2) < 2 ||
 			be16(at + 2) > (size_t)(end - at) - 2)
 			return false;
 		at += 2 + be16(at + 2);

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { JPEG_COMPONENTS = 3, JPEG_TABLES = 4 };
+enum { JPEG_COMPONENTS = 3, JPEG_TABLES = 4, JPEG_SIDE_MAX = 65500 /* libjpeg's */ };
 
 struct jpeg_component {
 	uint8_t id, horizontal, vertical;	  /* sampling factors */
@@ -30,7 +30,7 @@ struct jpeg_header {
  * of 4:4:4, 4:2:2 or 4:2:0 in one scan, sound as far as the scan. Everything else, damage too, is false. */
 bool jpeg_header_read(const uint8_t *data, size_t bytes, struct jpeg_header *header);
 
-/* True when the markers from `at` on lead to the end-of-image marker, without another scan. */
+/* True when only comments and application segments lie between `at` and the end-of-image marker. */
 bool jpeg_header_ends(const uint8_t *at, const uint8_t *end);
 
 #endif

@@ -82,9 +82,13 @@ bool jpeg_huffman_make(struct jpeg_huffman *table, bool ac, const uint8_t *defin
 	table->limit[0] = 0;
 	for (unsigned length = 1; length <= 16; length++) {
 		table->offset[length] = (int32_t)symbols - (int32_t)code;
-		for (unsigned i = 0; i < definition[length - 1]; i++, code++, symbols++) {
+		/* No code is all ones: one more must fit behind the last. */
+		const unsigned codes = definition[length - 1];
+		if (codes > 0 && code + codes >= 1U << length)
+			return false;
+		for (unsigned i = 0; i < codes; i++, code++, symbols++) {
 			const unsigned symbol = definition[16 + symbols];
-			if (code >= 1U << length || (!ac && symbol > 15))
+			if (!ac && symbol > 15)
 				return false;
 			if (length <= JPEG_LOOK_BITS)
 				fill(table, code, length, symbol);

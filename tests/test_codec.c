@@ -84,6 +84,29 @@ static int unload(void **state)
 	return 0;
 }
 
+/* The other ways to decode an image must say what codec_decode() says, the lenient one where it is content. */
+static void check_verdicts(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes,
+	uint32_t width, uint32_t height, const uint8_t *rgb, const struct error *verdict)
+{
+	struct error err = {0};
+	bool cut, seen_cut;
+	const size_t need = (size_t)width * height * 3;
+	assert_int_equal(codec_check(context, codec, data, bytes, width, height, NULL, &err), verdict->code);
+	assert_string_equal(err.message, verdict->message);
+	uint8_t *again = malloc(need);
+	err = (struct error){0};
+	const int lenient = codec_decode_cut(context, codec, data, bytes, width, height, again, need, &cut, &err);
+	struct error check_err = {0};
+	assert_int_equal(codec_check(context, codec, data, bytes, width, height, &seen_cut, &check_err), lenient);
+	assert_string_equal(err.message, check_err.message);
+	assert_int_equal(cut, seen_cut);
+	assert_true(lenient != 0 || cut == (verdict->code != 0));
+	assert_true(lenient == 0 || verdict->code == lenient);
+	if (verdict->code == 0)
+		assert_memory_equal(again, rgb, need);
+	free(again);
+}
+
 /* Decodes into a buffer of exactly the right size, so that AddressSanitizer sees the first byte too many; the copy of
  * the input is as tight. */
 static int decode(struct codec_context *context, enum shard_codec codec, const void *data, size_t bytes, uint32_t width,
@@ -98,8 +121,9 @@ static int decode(struct codec_context *context, enum shard_codec codec, const v
 	memset(*rgb, 0x5a, need);
 	*err = (struct error){0};
 	const int result = codec_decode(context, codec, input, bytes, width, height, *rgb, need, err);
-	free(input);
 	assert_int_equal(result, err->code);
+	check_verdicts(context, codec, input, bytes, width, height, *rgb, err);
+	free(input);
 	return result;
 }
 
@@ -258,6 +282,77 @@ static void refuses_every_truncation(void **state)
 			free(rgb);
 		}
 	}
+	codec_context_destroy(context);
+}
+
+/* libjpeg's picture of a JPEG, whatever it says about the data. */
+static void be_quiet(j_common_ptr decoder, int level)
+{
+	(void)decoder;
+	(void)level;
+}
+
+static void decode_anyhow(const void *data, size_t bytes, uint32_t width, uint8_t *rgb)
+{
+	struct jpeg_decompress_struct decoder;
+	struct jpeg_error_mgr errors;
+	decoder.err = jpeg_std_error(&errors);
+	errors.emit_message = be_quiet;
+	jpeg_create_decompress(&decoder);
+	jpeg_mem_src(&decoder, data, bytes);
+	jpeg_read_header(&decoder, TRUE);
+	decoder.out_color_space = JCS_RGB;
+	jpeg_start_decompress(&decoder);
+	while (decoder.output_scanline < decoder.output_height) {
+		JSAMPROW row = rgb + (size_t)decoder.output_scanline * width * 3;
+		jpeg_read_scanlines(&decoder, &row, 1);
+	}
+	jpeg_destroy_decompress(&decoder);
+}
+
+/* Of a JPEG that is cut behind its first rows, or has its end-of-image marker too early, the lenient decoder makes what
+ * libjpeg makes; of no other format it makes anything. */
+static void cut_images_decode_if_asked(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
+	unsigned taken = 0;
+	for (unsigned i = 0; i < golden_count; i++) {
+		const struct golden *golden = &goldens[i];
+		if (golden->refuse)
+			continue;
+		const uint32_t width = golden->width, height = golden->height;
+		const size_t need = (size_t)width * height * 3;
+		uint8_t *rgb = malloc(need), *expected = malloc(need);
+		unsigned char *data = malloc(golden->bytes + 2);
+		bool cut, before = false;
+		for (size_t bytes = 0; bytes < golden->bytes; bytes++) {
+			memcpy(data, golden->data, bytes);
+			memcpy(data + bytes, "\xff\xd9", 2);
+			const size_t with_marker = bytes + (golden->codec == SHARD_JPEG ? bytes % 2 * 2 : 0);
+			err = (struct error){0};
+			const int result = codec_decode_cut(
+				context, golden->codec, data, with_marker, width, height, rgb, need, &cut, &err);
+			assert_true(result == 0 || result == ERROR_DECODE);
+			if (result == 0 && golden->codec != SHARD_JPEG)
+				fail_msg("%s cut to %zu of %zu bytes was taken", golden->name, bytes, golden->bytes);
+			/* Once there is enough of the picture, more is enough too; but for tables between scans. */
+			if (before && result != 0 && strcmp(golden->name, "progressive.jpg") != 0)
+				fail_msg("%s cut to %zu of %zu bytes: %s", golden->name, bytes, golden->bytes,
+					err.message);
+			before = result == 0;
+			taken += result == 0 && cut;
+			if (result != 0 || strstr(golden->name, "cmyk") || strstr(golden->name, "ycck"))
+				continue;
+			decode_anyhow(data, with_marker, width, expected);
+			assert_memory_equal(rgb, expected, need);
+		}
+		free(data);
+		free(expected);
+		free(rgb);
+	}
+	assert_true(taken > 1000);
 	codec_context_destroy(context);
 }
 
@@ -518,6 +613,7 @@ int main(void)
 		cmocka_unit_test(probes),
 		cmocka_unit_test(refuses_animations),
 		cmocka_unit_test(refuses_every_truncation),
+		cmocka_unit_test(cut_images_decode_if_asked),
 		cmocka_unit_test(survives_flipped_bits),
 		cmocka_unit_test(png_checksums_count),
 		cmocka_unit_test(refuses_another_size),

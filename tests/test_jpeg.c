@@ -375,6 +375,12 @@ static void damaged_files(void **state)
 					fail_msg("file %u: libjpeg refuses it, ours does not", i);
 			}
 		}
+		err = (struct error){0};
+		const int verdict = codec_check(
+			contexts[0], SHARD_JPEG, tight.data, tight.bytes, file.width, file.height, NULL, &err);
+		if ((verdict == 0) != (pixels != NULL))
+			fail_msg("file %u: libjpeg %s it, the check says: %s", i, pixels != NULL ? "takes" : "refuses",
+				verdict == 0 ? "sound" : err.message);
 		decoded += pixels != NULL;
 		refused += pixels == NULL;
 		free(pixels);

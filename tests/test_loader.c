@@ -253,7 +253,7 @@ static void check_image(const struct epoch_plan *plan, const struct view_policie
 	float *scratch =
 		aligned_alloc(64, (view_render_scratch_floats(policies, width, height) * sizeof(float) + 63) / 64 * 64);
 	float *expected = calloc(row_floats, sizeof(float));
-	const struct codec_pixels image = {.pixels = rgb, .stride_bytes = width * 3UL, .channels = 3, .scale = 1};
+	const struct codec_pixels image = codec_pixels_whole(rgb, width, height);
 	for (uint32_t v = 0; v < policies->count; v++) {
 		struct philox stream = philox_stream(5, epoch, record, v, PHILOX_AUGMENT);
 		struct view_params params;

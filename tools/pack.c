@@ -151,6 +151,7 @@ static int make_plan(const struct options *options, const char *classes, const s
 		const char *path = options->operands[i];
 		size_t before = plan->count;
 		sources[i] = find_source(path, err);
+		plan->take_meta = sources[i] != NULL && sources[i]->side_meta;
 		rc = sources[i] == NULL ? err->code : sources[i]->scan(path, plan, err);
 		if (rc == 0 && plan->count == before && *plan->root != '\0')
 			rc = error_set(err, ERROR_FORMAT, "%s: no images below %s (--root)", path, plan->root);
@@ -207,7 +208,8 @@ static int write_shard(const struct options *options, const struct pack_options 
 							  .class_count = plan->class_count,
 							  .block_bytes = tune_block ? 0 : pack->block,
 							  .zstd_level = tune_level ? 3 : (int)pack->zstd,
-							  .origin = origin},
+							  .origin = origin,
+							  .meta = plan->has_meta},
 		.tune_block = tune_block,
 		.tune_level = tune_level,
 		.dictionary = pack->dictionary == OPTION_WORD(0)   ? SHARD_DICTIONARY_AUTO
@@ -330,8 +332,11 @@ int command_pack(int argc, char **argv)
 	struct pack_result result = {.skips = cJSON_CreateArray()};
 	char *root = clean_root(&pack);
 	const struct pack_source **sources = calloc(options.operand_count, sizeof(const struct pack_source *));
-	struct pack_plan plan = {.root = root, .tick = tick};
+	struct pack_plan plan = {.root = root};
 	int rc = check_options(&options, &pack, &err);
+	if (rc == 0)
+		rc = pack_plan_create(&plan, root, pack.output, &err);
+	plan.tick = tick;
 	if (result.skips == NULL || root == NULL || sources == NULL)
 		rc = pack_out_of_memory(&err);
 	else if (rc == 0)

@@ -6,9 +6,65 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "io/atomic_file.h"
 #include "tools/pack.h"
+
+void pack_names_free(struct pack_names *names)
+{
+	for (uint32_t i = 0; i < names->count; i++)
+		free(names->names[i]);
+	free(names->names);
+	free(names->slots);
+	*names = (struct pack_names){.names = NULL};
+}
+
+/* The slot that has the name, or is free for it. */
+static size_t find_slot(const struct pack_names *names, const char *name)
+{
+	size_t slot = XXH3_64bits(name, strlen(name)) & (names->slot_count - 1);
+	while (names->slots[slot] != 0 && strcmp(names->names[names->slots[slot] - 1], name) != 0)
+		slot = (slot + 1) & (names->slot_count - 1);
+	return slot;
+}
+
+/* Keeps at least half of the slots free. */
+static bool grow_slots(struct pack_names *names)
+{
+	if (names->slot_count >= 2 * ((size_t)names->count + 1))
+		return true;
+	struct pack_names larger = *names;
+	larger.slot_count = names->slot_count == 0 ? 256 : names->slot_count * 2;
+	larger.slots = calloc(larger.slot_count, sizeof(*larger.slots));
+	if (larger.slots == NULL)
+		return false;
+	for (uint32_t i = 0; i < names->count; i++)
+		larger.slots[find_slot(&larger, names->names[i])] = i + 1;
+	free(names->slots);
+	*names = larger;
+	return true;
+}
+
+int32_t pack_names_number(struct pack_names *names, const char *name, struct error *err)
+{
+	if (!grow_slots(names))
+		return pack_out_of_memory(err);
+	size_t slot = find_slot(names, name);
+	if (names->slots[slot] != 0)
+		return (int32_t)(names->slots[slot] - 1);
+	if (names->count >= SHARD_MAX_CLASSES)
+		return error_set(err, ERROR_UNSUPPORTED, "more than %d classes, which is as many as a shard names",
+			SHARD_MAX_CLASSES);
+	char *copy = strdup(name);
+	if (copy == NULL || !pack_grow(&names->names, names->count, &names->capacity, sizeof(*names->names))) {
+		free(copy);
+		return pack_out_of_memory(err);
+	}
+	names->names[names->count++] = copy;
+	names->slots[slot] = names->count;
+	return (int32_t)names->count - 1;
+}
 
 static int compare_names(const void *a, const void *b)
 {
@@ -30,10 +86,8 @@ static int32_t class_number(const char *name)
 static int32_t highest_number(const struct pack_plan *plan)
 {
 	int32_t highest = -1;
-	for (size_t i = 0; i < plan->count && !plan->folder_classes; i++) {
-		if (plan->entries[i].class_name == NULL)
-			continue;
-		int32_t number = class_number(plan->entries[i].class_name);
+	for (uint32_t i = 0; i < plan->names.count && !plan->folder_classes; i++) {
+		int32_t number = class_number(plan->names.names[i]);
 		if (number < 0)
 			return -1;
 		highest = number > highest ? number : highest;
@@ -58,46 +112,33 @@ static int name_by_number(struct pack_plan *plan, int32_t highest, struct error 
 	return 0;
 }
 
-static int label_by_number(struct pack_plan *plan, int32_t highest, const char *classes_path, struct error *err)
+/* labels: of each name, to be filled. */
+static int label_by_number(
+	struct pack_plan *plan, int32_t highest, const char *classes_path, int32_t *labels, struct error *err)
 {
 	int rc = classes_path == NULL ? name_by_number(plan, highest, err) : 0;
 	if (rc == 0 && (uint32_t)highest >= plan->class_count)
 		rc = error_set(err, ERROR_MISMATCH, "%s: names %u classes, but the inputs have a class number %d",
 			classes_path, plan->class_count, highest);
-	for (size_t i = 0; i < plan->count && rc == 0; i++) {
-		if (plan->entries[i].class_name != NULL)
-			plan->entries[i].label = class_number(plan->entries[i].class_name);
-	}
+	for (uint32_t i = 0; i < plan->names.count && rc == 0; i++)
+		labels[i] = class_number(plan->names.names[i]);
 	return rc;
 }
 
 static int collect_classes(struct pack_plan *plan, struct error *err)
 {
-	const char **names = calloc(plan->count + 1, sizeof(*names));
-	size_t count = 0, unique = 0;
-	if (names == NULL)
+	uint32_t count = plan->names.count;
+	plan->classes = calloc(count + (size_t)1, sizeof(*plan->classes));
+	if (plan->classes == NULL)
 		return pack_out_of_memory(err);
-	for (size_t i = 0; i < plan->count; i++) {
-		if (plan->entries[i].class_name != NULL)
-			names[count++] = plan->entries[i].class_name;
+	for (uint32_t i = 0; i < count; i++) {
+		plan->classes[i] = strdup(plan->names.names[i]);
+		if (plan->classes[i] == NULL)
+			return pack_out_of_memory(err);
+		plan->class_count++;
 	}
-	qsort(names, count, sizeof(*names), compare_names);
-	for (size_t i = 0; i < count; i++) {
-		if (i == 0 || strcmp(names[i], names[i - 1]) != 0)
-			names[unique++] = names[i];
-	}
-	plan->classes = calloc(unique + 1, sizeof(*plan->classes));
-	int rc = plan->classes == NULL ? pack_out_of_memory(err) : 0;
-	if (unique > SHARD_MAX_CLASSES)
-		rc = error_set(
-			err, ERROR_UNSUPPORTED, "%zu classes; a shard names at most %d", unique, SHARD_MAX_CLASSES);
-	for (size_t i = 0; i < unique && rc == 0; i++) {
-		plan->classes[i] = strdup(names[i]);
-		rc = plan->classes[i] == NULL ? pack_out_of_memory(err) : 0;
-		plan->class_count += rc == 0;
-	}
-	free(names);
-	return rc;
+	qsort(plan->classes, count, sizeof(*plan->classes), compare_names);
+	return 0;
 }
 
 static int read_classes(struct pack_plan *plan, const char *path, struct error *err)
@@ -137,8 +178,18 @@ static int compare_named(const void *a, const void *b)
 	return strcmp(((const struct named_label *)a)->name, ((const struct named_label *)b)->name);
 }
 
-/* Finds every entry's class in the table, whatever the table's order. */
-static int look_up_labels(struct pack_plan *plan, const char *classes_path, struct error *err)
+/* The first entry of a class, for a message. */
+static const char *example_key(const struct pack_plan *plan, uint32_t name)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		if (plan->entries[i].label == (int32_t)name)
+			return pack_plan_key(plan, &plan->entries[i]);
+	}
+	return "?";
+}
+
+/* Finds every name in the table, whatever the table's order. */
+static int look_up_labels(struct pack_plan *plan, const char *classes_path, int32_t *labels, struct error *err)
 {
 	struct named_label *table = calloc(plan->class_count + (size_t)1, sizeof(*table));
 	if (table == NULL)
@@ -151,38 +202,52 @@ static int look_up_labels(struct pack_plan *plan, const char *classes_path, stru
 		if (strcmp(table[i].name, table[i - 1].name) == 0)
 			rc = error_set(err, ERROR_FORMAT, "%s: names class '%s' twice", classes_path, table[i].name);
 	}
-	for (size_t i = 0; i < plan->count && rc == 0; i++) {
-		struct pack_entry *entry = &plan->entries[i];
-		if (entry->class_name == NULL)
-			continue;
-		struct named_label wanted = {.name = entry->class_name};
+	for (uint32_t i = 0; i < plan->names.count && rc == 0; i++) {
+		struct named_label wanted = {.name = plan->names.names[i]};
 		const struct named_label *found =
 			bsearch(&wanted, table, plan->class_count, sizeof(*table), compare_named);
 		if (found == NULL)
-			rc = error_set(err, ERROR_MISMATCH, "%s: its class '%s' is not in %s", entry->key,
-				entry->class_name, classes_path);
+			rc = error_set(err, ERROR_MISMATCH, "%s: its class '%s' is not in %s", example_key(plan, i),
+				wanted.name, classes_path);
 		else
-			entry->label = found->label;
+			labels[i] = found->label;
 	}
 	free(table);
 	return rc;
 }
 
+struct hashed_key {
+	uint64_t hash;
+	uint32_t entry;
+};
+
+static int compare_hashes(const void *a, const void *b)
+{
+	uint64_t x = ((const struct hashed_key *)a)->hash, y = ((const struct hashed_key *)b)->hash;
+	return x < y ? -1 : x > y;
+}
+
+/* 16 bytes a record while it runs. */
 static int check_unique(const struct pack_plan *plan, struct error *err)
 {
-	const char **keys = calloc(plan->count + 1, sizeof(*keys));
+	struct hashed_key *keys = calloc(plan->count + 1, sizeof(*keys));
 	if (keys == NULL)
 		return pack_out_of_memory(err);
-	for (size_t i = 0; i < plan->count; i++)
-		keys[i] = plan->entries[i].key;
-	qsort(keys, plan->count, sizeof(*keys), compare_names);
+	for (size_t i = 0; i < plan->count; i++) {
+		const char *key = pack_plan_key(plan, &plan->entries[i]);
+		keys[i] = (struct hashed_key){.hash = XXH3_64bits(key, strlen(key)), .entry = (uint32_t)i};
+	}
+	qsort(keys, plan->count, sizeof(*keys), compare_hashes);
 	int rc = 0;
 	for (size_t i = 1; i < plan->count && rc == 0; i++) {
-		if (strcmp(keys[i], keys[i - 1]) == 0)
-			rc = error_set(err, ERROR_FORMAT,
-				"two images are called %s: names must be unique in a shard (inputs that share names: "
-				"put them below one folder, or pack each into its own shard)",
-				keys[i]);
+		for (size_t j = i; j > 0 && keys[j - 1].hash == keys[i].hash && rc == 0; j--) {
+			const char *key = pack_plan_key(plan, &plan->entries[keys[i].entry]);
+			if (strcmp(key, pack_plan_key(plan, &plan->entries[keys[j - 1].entry])) == 0)
+				rc = error_set(err, ERROR_FORMAT,
+					"two images are called %s: names must be unique in a shard (inputs that share "
+					"names: put them below one folder, or pack each into its own shard)",
+					key);
+		}
 	}
 	free(keys);
 	return rc;
@@ -194,9 +259,18 @@ int pack_plan_end(struct pack_plan *plan, const char *classes_path, struct error
 	if (rc == 0 && classes_path != NULL)
 		rc = read_classes(plan, classes_path, err);
 	int32_t highest = highest_number(plan);
-	if (rc == 0 && highest >= 0)
-		return label_by_number(plan, highest, classes_path, err);
-	if (rc == 0 && classes_path == NULL)
+	int32_t *labels = calloc(plan->names.count + (size_t)1, sizeof(*labels));
+	if (rc == 0 && labels == NULL)
+		rc = pack_out_of_memory(err);
+	if (rc == 0 && highest < 0 && classes_path == NULL)
 		rc = collect_classes(plan, err);
-	return rc < 0 ? rc : look_up_labels(plan, classes_path, err);
+	if (rc == 0)
+		rc = highest >= 0 ? label_by_number(plan, highest, classes_path, labels, err)
+				  : look_up_labels(plan, classes_path, labels, err);
+	for (size_t i = 0; i < plan->count && rc == 0; i++) {
+		struct pack_entry *entry = &plan->entries[i];
+		entry->label = entry->label >= 0 ? labels[entry->label] : -1;
+	}
+	free(labels);
+	return rc;
 }

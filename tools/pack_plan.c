@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From names to a plan. An image's class is, in this order:
+ * From names to a plan. Keys and metadata go to a spill, NUL-terminated; an entry holds their places. Whatever has to
+ * be found by name is found by sorting places, with the texts read through the spill's mapping.
+ *
+ * An image's class is, in this order:
  *
  *   - what the source knows (CIFAR);
  *   - the text of "key.cls" beside "key.jpg", in an input that has any .cls file (WebDataset);
@@ -75,7 +78,9 @@ int pack_plan_offer(struct pack_plan *plan, const char *path, char **key, struct
 		return PACK_IGNORE;
 	}
 	*key = clean;
-	return has_extension(clean, "cls") ? PACK_LABEL : PACK_LOOK;
+	if (has_extension(clean, "cls"))
+		return PACK_LABEL;
+	return plan->take_meta && has_extension(clean, "json") ? PACK_META : PACK_LOOK;
 }
 
 static bool is_image(const char *key, const unsigned char *head, size_t bytes)
@@ -140,137 +145,241 @@ static int check_key(const char *key, struct error *err)
 	return 0;
 }
 
-static int append(
-	struct pack_plan *plan, char *key, char *class_name, uint64_t ordinal, uint64_t bytes, struct error *err)
+int pack_plan_create(struct pack_plan *plan, const char *root, const char *beside, struct error *err)
+{
+	*plan = (struct pack_plan){.root = root};
+	plan->spill = pack_spill_create(beside, err);
+	return plan->spill != NULL ? 0 : err->code;
+}
+
+const char *pack_plan_key(const struct pack_plan *plan, const struct pack_entry *entry)
+{
+	return pack_spill_at(plan->spill, entry->key);
+}
+
+const char *pack_plan_meta(const struct pack_plan *plan, const struct pack_entry *entry)
+{
+	return entry->meta != 0 ? pack_spill_at(plan->spill, entry->meta) : NULL;
+}
+
+/* Takes an entry whose key and meta are not in the spill yet. meta may be NULL. */
+static int append(struct pack_plan *plan, const char *key, const char *meta, struct pack_entry entry, struct error *err)
 {
 	int rc = check_key(key, err);
 	if (rc == 0 && !pack_grow(&plan->entries, plan->count, &plan->capacity, sizeof(*plan->entries)))
 		rc = pack_out_of_memory(err);
 	if (rc == 0 && plan->count >= UINT32_MAX)
-		rc = error_set(err, ERROR_UNSUPPORTED, "a shard holds at most %u images: make several", UINT32_MAX);
-	if (rc < 0) {
-		free(key);
-		free(class_name);
+		rc = error_set(err, ERROR_UNSUPPORTED, "a data set holds at most %u images: make several", UINT32_MAX);
+	if (rc == 0)
+		rc = pack_spill_add(plan->spill, key, strlen(key) + 1, &entry.key, err);
+	if (rc == 0 && meta != NULL)
+		rc = pack_spill_add(plan->spill, meta, strlen(meta) + 1, &entry.meta, err);
+	if (rc < 0)
 		return rc;
-	}
-	plan->entries[plan->count++] = (struct pack_entry){.key = key,
-		.class_name = class_name,
-		.label = -1,
-		.input = plan->input,
-		.ordinal = ordinal,
-		.bytes = bytes};
-	plan->bytes += bytes;
+	entry.input = plan->input;
+	plan->entries[plan->count++] = entry;
 	return 0;
 }
 
-int pack_plan_add(struct pack_plan *plan, char *key, const void *head, size_t head_bytes, uint64_t ordinal,
+static uint32_t bytes_field(uint64_t bytes)
+{
+	return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
+int pack_plan_add(struct pack_plan *plan, const char *key, const void *head, size_t head_bytes, uint64_t ordinal,
 	uint64_t bytes, struct error *err)
 {
 	if (!is_image(key, head, head_bytes)) {
 		plan->ignored++;
-		free(key);
 		return 0;
 	}
-	return append(plan, key, NULL, ordinal, bytes, err);
+	const struct pack_entry entry = {.ordinal = ordinal, .bytes = bytes_field(bytes), .label = -1};
+	return append(plan, key, NULL, entry, err);
 }
 
-int pack_plan_add_known(
-	struct pack_plan *plan, char *key, const char *class_name, uint64_t ordinal, uint64_t bytes, struct error *err)
+static int check_meta(const char *key, const char *text, size_t bytes, struct error *err)
 {
-	char *copy = strdup(class_name);
-	if (copy == NULL) {
-		free(key);
-		return pack_out_of_memory(err);
+	if (bytes > PACK_MAX_META_BYTES)
+		return error_set(err, ERROR_FORMAT,
+			"%s: its metadata is larger than %d KiB; --no-meta leaves all metadata out", key,
+			PACK_MAX_META_BYTES >> 10);
+	bool text_sound = strlen(text) == bytes;
+	for (const char *at = text; text_sound && *at != '\0';) {
+		size_t length = utf8_length((const unsigned char *)at);
+		text_sound = length > 0;
+		at += length;
 	}
-	return append(plan, key, copy, ordinal, bytes, err);
+	cJSON *json = text_sound ? cJSON_ParseWithOpts(text, NULL, true) : NULL;
+	bool object = cJSON_IsObject(json);
+	cJSON_Delete(json);
+	return object ? 0
+		      : error_set(err, ERROR_FORMAT,
+				"%s: its metadata must be one JSON object, and is not; --no-meta leaves all metadata "
+				"out",
+				key);
 }
+
+int pack_plan_add_known(struct pack_plan *plan, const struct pack_known *known, struct error *err)
+{
+	struct pack_entry entry = {
+		.ordinal = known->ordinal, .bytes = bytes_field(known->bytes), .label = -1, .flags = PACK_CLASS_KNOWN};
+	if (known->class_name != NULL) {
+		entry.label = pack_names_number(&plan->names, known->class_name, err);
+		if (entry.label < 0)
+			return entry.label;
+	}
+	int rc = known->meta != NULL ? check_meta(known->key, known->meta, strlen(known->meta), err) : 0;
+	if (rc < 0)
+		return rc;
+	plan->has_meta |= known->meta != NULL;
+	return append(plan, known->key, known->meta, entry, err);
+}
+
+/* ---- files beside images ---- */
 
 /* Cuts a path at the first dot of its file name: "a/b.left.jpg" -> "a/b". */
-static void cut_to_stem(char *path)
+static size_t stem_bytes(const char *path)
 {
-	char *name = (char *)file_name(path);
-	name[strcspn(name, ".")] = '\0';
+	const char *name = file_name(path);
+	return (size_t)(name - path) + strcspn(name, ".");
 }
 
-int pack_plan_add_label(struct pack_plan *plan, char *key, const char *text, size_t bytes, struct error *err)
+static int add_side(struct pack_plan *plan, struct pack_sides *sides, const char *key, const char *text, size_t bytes,
+	struct error *err)
+{
+	if (!pack_grow(&sides->places, sides->count, &sides->capacity, sizeof(*sides->places)))
+		return pack_out_of_memory(err);
+	int rc = pack_spill_add(plan->spill, key, stem_bytes(key), &sides->places[sides->count], err);
+	if (rc == 0)
+		rc = pack_spill_add(plan->spill, "", 1, NULL, err);
+	if (rc == 0)
+		rc = pack_spill_add(plan->spill, text, bytes, NULL, err);
+	if (rc == 0)
+		rc = pack_spill_add(plan->spill, "", 1, NULL, err);
+	sides->count += rc == 0;
+	return rc;
+}
+
+int pack_plan_add_label(struct pack_plan *plan, const char *key, const char *text, size_t bytes, struct error *err)
 {
 	while (bytes > 0 && strchr(" \t\r\n", text[bytes - 1]) != NULL)
 		bytes--;
-	int rc = 0;
 	if (bytes == 0 || bytes >= PACK_MAX_LABEL_BYTES || memchr(text, '\n', bytes) || memchr(text, '\0', bytes))
-		rc = error_set(err, ERROR_FORMAT, "%s: must hold one class, a number or a name in one line", key);
-	char *copy = rc == 0 ? strndup(text, bytes) : NULL;
-	if (rc == 0 && (copy == NULL || !pack_grow(&plan->labels, plan->label_count, &plan->label_capacity,
-						sizeof(*plan->labels))))
-		rc = pack_out_of_memory(err);
-	if (rc < 0) {
-		free(copy);
-		free(key);
-		return rc;
+		return error_set(err, ERROR_FORMAT, "%s: must hold one class, a number or a name in one line", key);
+	return add_side(plan, &plan->labels, key, text, bytes, err);
+}
+
+int pack_plan_add_meta(struct pack_plan *plan, const char *key, const char *text, size_t bytes, struct error *err)
+{
+	/* What has a NUL in it is not JSON: not even its beginning shall be taken for it. */
+	return add_side(plan, &plan->metas, key, text, memchr(text, '\0', bytes) != NULL ? 0 : bytes, err);
+}
+
+static int compare_texts(const void *a, const void *b, void *spill)
+{
+	return strcmp(pack_spill_at(spill, *(const uint64_t *)a), pack_spill_at(spill, *(const uint64_t *)b));
+}
+
+static int compare_keys(const void *a, const void *b, void *plan)
+{
+	return strcmp(pack_plan_key(plan, a), pack_plan_key(plan, b));
+}
+
+/* The place of the text beside an image, or 0. */
+static uint64_t find_side(const struct pack_plan *plan, const struct pack_sides *sides, const char *key)
+{
+	size_t bytes = stem_bytes(key), low = 0, high = sides->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const char *stem = pack_spill_at(plan->spill, sides->places[middle]);
+		int order = strncmp(stem, key, bytes);
+		if (order == 0 && stem[bytes] == '\0')
+			return sides->places[middle] + bytes + 1;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	cut_to_stem(key);
-	plan->labels[plan->label_count++] = (struct pack_label){.stem = key, .text = copy};
 	return 0;
-}
-
-static int compare_labels(const void *a, const void *b)
-{
-	return strcmp(((const struct pack_label *)a)->stem, ((const struct pack_label *)b)->stem);
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-	return strcmp(((const struct pack_entry *)a)->key, ((const struct pack_entry *)b)->key);
-}
-
-/* The .cls text of an entry, copied; *found false when it has none. "-1" says: no label. */
-static int class_from_label(const struct pack_plan *plan, struct pack_entry *entry, struct error *err)
-{
-	struct pack_label wanted = {.stem = strdup(entry->key)};
-	if (wanted.stem == NULL)
-		return pack_out_of_memory(err);
-	cut_to_stem(wanted.stem);
-	const struct pack_label *label =
-		bsearch(&wanted, plan->labels, plan->label_count, sizeof(wanted), compare_labels);
-	free(wanted.stem);
-	if (label == NULL || strcmp(label->text, "-1") == 0)
-		return 0;
-	entry->class_name = strdup(label->text);
-	return entry->class_name != NULL ? 0 : pack_out_of_memory(err);
 }
 
 static int class_from_folder(struct pack_plan *plan, struct pack_entry *entry, struct error *err)
 {
-	const char *below = below_root(plan, entry->key);
+	const char *key = pack_plan_key(plan, entry), *below = below_root(plan, key);
 	size_t bytes = strcspn(below, "/");
+	char name[SHARD_MAX_KEY + 1];
 	if (below[bytes] == '\0')
 		return 0;
-	entry->class_name = strndup(below, bytes);
+	memcpy(name, below, bytes);
+	name[bytes] = '\0';
+	entry->label = pack_names_number(&plan->names, name, err);
 	plan->folder_classes = true;
-	if (entry->class_name != NULL && plan->deep_key == NULL && strchr(below + bytes + 1, '/') != NULL)
-		plan->deep_key = strdup(entry->key);
-	return entry->class_name != NULL ? 0 : pack_out_of_memory(err);
+	if (plan->deep_key == NULL && strchr(below + bytes + 1, '/') != NULL)
+		plan->deep_key = strdup(key);
+	return entry->label < 0 ? entry->label : 0;
+}
+
+static int find_class(struct pack_plan *plan, struct pack_entry *entry, struct error *err)
+{
+	if (entry->flags & PACK_CLASS_KNOWN)
+		return 0;
+	if (plan->labels.count == 0)
+		return class_from_folder(plan, entry, err);
+	uint64_t place = find_side(plan, &plan->labels, pack_plan_key(plan, entry));
+	const char *text = place != 0 ? pack_spill_at(plan->spill, place) : "-1"; /* which says: no label */
+	if (strcmp(text, "-1") == 0)
+		return 0;
+	entry->label = pack_names_number(&plan->names, text, err);
+	return entry->label < 0 ? entry->label : 0;
+}
+
+static int find_meta(struct pack_plan *plan, struct pack_entry *entry, struct error *err)
+{
+	if (entry->meta != 0 || plan->metas.count == 0)
+		return 0;
+	const char *key = pack_plan_key(plan, entry);
+	entry->meta = find_side(plan, &plan->metas, key);
+	plan->has_meta |= entry->meta != 0;
+	const char *meta = pack_plan_meta(plan, entry);
+	return meta != NULL ? check_meta(key, meta, strlen(meta), err) : 0;
+}
+
+/* Metadata of no image are files like any other. */
+static void count_lone_metas(struct pack_plan *plan, const struct pack_entry *entries, size_t count)
+{
+	plan->ignored += plan->metas.count;
+	for (size_t i = 0; i < count && plan->metas.count > 0; i++) {
+		/* Several images may share a stem: the first of them in a row counts. */
+		bool again = i > 0 && entries[i].meta == entries[i - 1].meta;
+		plan->ignored -= entries[i].meta != 0 && !again;
+	}
 }
 
 int pack_plan_end_input(struct pack_plan *plan, bool sorted, struct error *err)
 {
 	struct pack_entry *entries = plan->entries + plan->input_first;
 	size_t count = plan->count - plan->input_first;
-	int rc = 0;
+	struct pack_sides *const sides[] = {&plan->labels, &plan->metas};
+	int rc = pack_spill_map(plan->spill, err);
+	if (rc < 0)
+		return rc;
 	if (sorted && count > 0)
-		qsort(entries, count, sizeof(*entries), compare_keys);
-	if (plan->label_count > 0)
-		qsort(plan->labels, plan->label_count, sizeof(*plan->labels), compare_labels);
+		qsort_r(entries, count, sizeof(*entries), compare_keys, plan);
+	for (size_t i = 0; i < 2; i++) {
+		if (sides[i]->count > 0)
+			qsort_r(sides[i]->places, sides[i]->count, sizeof(*sides[i]->places), compare_texts,
+				plan->spill);
+	}
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		if (entries[i].class_name == NULL)
-			rc = plan->label_count > 0 ? class_from_label(plan, &entries[i], err)
-						   : class_from_folder(plan, &entries[i], err);
+		rc = find_class(plan, &entries[i], err);
+		if (rc == 0)
+			rc = find_meta(plan, &entries[i], err);
 	}
-	for (size_t i = 0; i < plan->label_count; i++) {
-		free(plan->labels[i].stem);
-		free(plan->labels[i].text);
+	count_lone_metas(plan, entries, count);
+	for (size_t i = 0; i < 2; i++) {
+		free(sides[i]->places);
+		*sides[i] = (struct pack_sides){.places = NULL};
 	}
-	plan->label_count = 0;
 	plan->input_first = plan->count;
 	plan->input++;
 	return rc;
@@ -278,18 +387,13 @@ int pack_plan_end_input(struct pack_plan *plan, bool sorted, struct error *err)
 
 void pack_plan_free(struct pack_plan *plan)
 {
-	for (size_t i = 0; i < plan->count; i++) {
-		free(plan->entries[i].key);
-		free(plan->entries[i].class_name);
-	}
-	for (size_t i = 0; i < plan->label_count; i++) {
-		free(plan->labels[i].stem);
-		free(plan->labels[i].text);
-	}
 	for (uint32_t i = 0; i < plan->class_count; i++)
 		free(plan->classes[i]);
+	pack_names_free(&plan->names);
+	pack_spill_destroy(plan->spill);
 	free(plan->entries);
-	free(plan->labels);
+	free(plan->labels.places);
+	free(plan->metas.places);
 	free(plan->classes);
 	free(plan->deep_key);
 	*plan = (struct pack_plan){0};

@@ -32,6 +32,7 @@ struct item {
 	unsigned char *data; /* owned by the slot; NULL once taken */
 	size_t bytes;
 	enum shard_codec codec;
+	bool pixels; /* data is RGB, width and height are set */
 	uint32_t width, height;
 	char reason[256]; /* why it is bad */
 };
@@ -64,7 +65,13 @@ static int read_item(struct run *run, void *source_state, const struct pack_sour
 	const struct pack_entry *entry, struct item *item, int *fatal, struct error *err)
 {
 	struct error bad = {0};
-	int rc = source->read(source_state, entry, &item->data, &item->bytes, &bad);
+	struct pack_contents contents = {.data = NULL};
+	int rc = source->read(source_state, run->plan, entry, &contents, &bad);
+	item->data = contents.data;
+	item->bytes = contents.bytes;
+	item->pixels = contents.pixels;
+	item->width = contents.width;
+	item->height = contents.height;
 	*fatal = rc < 0 ? error_copy(err, &bad) : 0;
 	if (rc != PACK_BAD) {
 		run->result->source_bytes += item->bytes;
@@ -129,10 +136,10 @@ static int check_limits(const struct codec_info *info, struct error *err)
 }
 
 /* Probes item and decodes it into work->rgb. */
-static int decode_item(struct work *work, struct item *item, bool raw, struct error *err)
+static int decode_item(struct work *work, struct item *item, struct error *err)
 {
-	struct codec_info info = {.codec = SHARD_RAW, .width = 32, .height = 32};
-	int rc = raw ? 0 : codec_probe(item->data, item->bytes, &info, err);
+	struct codec_info info = {.codec = SHARD_RAW, .width = item->width, .height = item->height};
+	int rc = item->pixels ? 0 : codec_probe(item->data, item->bytes, &info, err);
 	if (rc == 0)
 		rc = check_limits(&info, err);
 	if (rc < 0)
@@ -209,11 +216,10 @@ static int encode_item(const struct pack_settings *settings, struct item *item, 
 	return 0;
 }
 
-static int work_on(struct run *run, struct work *work, uint64_t seq, struct item *item, struct error *err)
+static int work_on(struct run *run, struct work *work, struct item *item, struct error *err)
 {
 	const struct pack_settings *settings = run->settings;
-	bool raw = settings->sources[run->plan->entries[seq].input]->raw;
-	int rc = decode_item(work, item, raw, err);
+	int rc = decode_item(work, item, err);
 	if (rc < 0 || settings->codec == PACK_KEEP)
 		return rc;
 	uint8_t *smaller = NULL;
@@ -247,7 +253,7 @@ static int work_loop(struct run *run, struct work *work, struct worker *worker)
 		ring_release(run->read, seq);
 		if (status == 0) {
 			struct error bad = {0};
-			status = work_on(run, work, seq, out, &bad);
+			status = work_on(run, work, out, &bad);
 			if (status == ERROR_MEMORY)
 				return error_copy(worker->err, &bad);
 			snprintf(out->reason, sizeof(out->reason), "%.250s", bad.message);
@@ -286,14 +292,14 @@ static void draw_progress(struct run *run, uint64_t finished)
 
 static int take_bad(struct run *run, const struct pack_entry *entry, int status, const char *reason, struct error *err)
 {
-	const char *input = run->settings->inputs[entry->input];
+	const char *input = run->settings->inputs[entry->input], *key = pack_plan_key(run->plan, entry);
 	if (!run->settings->skip_bad)
 		return error_set(err, status, "%s in %s: %s; nothing was written (--bad skip leaves such images out)",
-			entry->key, input, reason);
-	command_note("pack", "skipped %s in %s: %s", entry->key, input, reason);
+			key, input, reason);
+	command_note("pack", "skipped %s in %s: %s", key, input, reason);
 	run->result->skipped++;
 	cJSON *skip = cJSON_CreateObject();
-	cJSON_AddStringToObject(skip, "key", entry->key);
+	cJSON_AddStringToObject(skip, "key", key);
 	cJSON_AddStringToObject(skip, "reason", reason);
 	cJSON_AddItemToArray(run->result->skips, skip);
 	return 0;
@@ -304,13 +310,15 @@ static int write_item(struct run *run, uint64_t seq, struct item *item, int stat
 	const struct pack_entry *entry = &run->plan->entries[seq];
 	if (status < 0)
 		return take_bad(run, entry, status, item->reason, err);
-	struct shard_record_in record = {.key = entry->key,
+	struct shard_record_in record = {.key = pack_plan_key(run->plan, entry),
 		.label = entry->label,
 		.width = item->width,
 		.height = item->height,
 		.codec = item->codec,
 		.data = item->data,
 		.bytes = item->bytes};
+	record.meta = pack_plan_meta(run->plan, entry);
+	record.meta_bytes = record.meta != NULL ? strlen(record.meta) : 0;
 	run->result->written++;
 	run->result->image_bytes += item->bytes;
 	return shard_tuner_add(run->writer, &record, err);

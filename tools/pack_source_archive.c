@@ -84,6 +84,22 @@ static bool is_file(struct archive_entry *member)
 	return archive_entry_filetype(member) == AE_IFREG || archive_entry_hardlink(member) != NULL;
 }
 
+/* A text beside an image. */
+static int scan_side(struct walk *walk, struct pack_plan *plan, int verdict, const char *key, struct error *err)
+{
+	size_t limit = verdict == PACK_LABEL ? PACK_MAX_LABEL_BYTES : PACK_MAX_META_BYTES, bytes;
+	char *text = malloc(limit + 1);
+	if (text == NULL)
+		return pack_out_of_memory(err);
+	int rc = read_some(walk, (unsigned char *)text, limit + 1, &bytes, err);
+	if (rc == 0 && verdict == PACK_LABEL)
+		rc = pack_plan_add_label(plan, key, text, bytes, err);
+	else if (rc == 0)
+		rc = pack_plan_add_meta(plan, key, text, bytes, err);
+	free(text);
+	return rc;
+}
+
 static int scan_member(struct walk *walk, struct pack_plan *plan, struct error *err)
 {
 	const char *name = member_name(walk->member);
@@ -94,20 +110,19 @@ static int scan_member(struct walk *walk, struct pack_plan *plan, struct error *
 		return 0;
 	}
 	char *key = NULL;
-	int verdict = pack_plan_offer(plan, name, &key, err);
-	if (verdict != PACK_LOOK && verdict != PACK_LABEL)
-		return verdict;
-	unsigned char text[PACK_MAX_LABEL_BYTES + 1];
-	size_t bytes;
-	int rc = read_some(walk, text, verdict == PACK_LOOK ? PACK_HEAD_BYTES : sizeof(text), &bytes, err);
-	if (rc < 0) {
-		free(key);
-		return rc;
+	int verdict = pack_plan_offer(plan, name, &key, err), rc = verdict;
+	if (verdict == PACK_LABEL || verdict == PACK_META) {
+		rc = scan_side(walk, plan, verdict, key, err);
+	} else if (verdict == PACK_LOOK) {
+		unsigned char head[PACK_HEAD_BYTES];
+		size_t bytes;
+		int64_t size = archive_entry_size_is_set(walk->member) ? archive_entry_size(walk->member) : 0;
+		rc = read_some(walk, head, sizeof(head), &bytes, err);
+		if (rc == 0)
+			rc = pack_plan_add(plan, key, head, bytes, walk->ordinal - 1, (uint64_t)size, err);
 	}
-	if (verdict == PACK_LABEL)
-		return pack_plan_add_label(plan, key, (const char *)text, bytes, err);
-	int64_t size = archive_entry_size_is_set(walk->member) ? archive_entry_size(walk->member) : 0;
-	return pack_plan_add(plan, key, text, bytes, walk->ordinal - 1, (uint64_t)size, err);
+	free(key);
+	return rc;
 }
 
 static int scan_archive(const char *path, struct pack_plan *plan, struct error *err)
@@ -139,7 +154,7 @@ static void *open_archive(const char *path, struct error *err)
 	return walk;
 }
 
-static int find_member(struct walk *walk, const struct pack_entry *entry, struct error *err)
+static int find_member(struct walk *walk, const struct pack_entry *entry, const char *key, struct error *err)
 {
 	while (walk->ordinal <= entry->ordinal) {
 		int rc = walk_next(walk, err);
@@ -152,10 +167,9 @@ static int find_member(struct walk *walk, const struct pack_entry *entry, struct
 	char *clean = name != NULL ? strdup(name) : NULL;
 	if (clean != NULL)
 		pack_clean_path(clean);
-	bool same = clean != NULL && strcmp(clean, entry->key) == 0;
+	bool same = clean != NULL && strcmp(clean, key) == 0;
 	free(clean);
-	return same ? 0
-		    : error_set(err, ERROR_IO, "%s changed while it was read (looking for %s)", walk->path, entry->key);
+	return same ? 0 : error_set(err, ERROR_IO, "%s changed while it was read (looking for %s)", walk->path, key);
 }
 
 /* A zip written to a pipe may not say how large its members are, so memory grows as the contents come. */
@@ -187,22 +201,21 @@ static int read_contents(struct walk *walk, unsigned char **data, size_t *bytes,
 	return 0;
 }
 
-static int read_member(
-	void *state, const struct pack_entry *entry, unsigned char **data, size_t *bytes, struct error *err)
+static int read_member(void *state, const struct pack_plan *plan, const struct pack_entry *entry,
+	struct pack_contents *out, struct error *err)
 {
 	struct walk *walk = state;
-	*data = NULL;
-	int rc = find_member(walk, entry, err);
+	int rc = find_member(walk, entry, pack_plan_key(plan, entry), err);
 	if (rc == 0 && archive_entry_hardlink(walk->member) != NULL) {
 		error_set(err, ERROR_FORMAT, "a hard link to %s; make the archive with tar --hard-dereference",
 			archive_entry_hardlink(walk->member));
 		rc = PACK_BAD;
 	}
 	if (rc == 0)
-		rc = read_contents(walk, data, bytes, err);
+		rc = read_contents(walk, &out->data, &out->bytes, err);
 	if (rc != 0) {
-		free(*data);
-		*data = NULL;
+		free(out->data);
+		out->data = NULL;
 	}
 	return rc;
 }
@@ -214,5 +227,9 @@ static void close_archive(void *state)
 	free(walk);
 }
 
-const struct pack_source pack_source_archive = {
-	.name = "archive", .scan = scan_archive, .open = open_archive, .read = read_member, .close = close_archive};
+const struct pack_source pack_source_archive = {.name = "archive",
+	.scan = scan_archive,
+	.open = open_archive,
+	.read = read_member,
+	.close = close_archive,
+	.side_meta = true};

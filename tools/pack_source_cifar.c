@@ -134,19 +134,18 @@ static int scan_records(FILE *file, const char *path, struct pack_plan *plan, co
 		off_t label_at = (off_t)(i * record_bytes(layout) + layout->label_bytes - 1);
 		snprintf(key, sizeof(key), "%s/%05llu", batch, (unsigned long long)i);
 		char *kept = NULL;
-		int verdict = pack_plan_offer(plan, key, &kept, err);
-		if (verdict != PACK_LOOK) {
-			free(kept);
-			rc = verdict < 0 ? verdict : 0;
-			continue;
-		}
-		int label = fseeko(file, label_at, SEEK_SET) == 0 ? getc(file) : EOF;
+		rc = pack_plan_offer(plan, key, &kept, err);
+		int label = 0;
+		if (rc == PACK_LOOK)
+			label = fseeko(file, label_at, SEEK_SET) == 0 ? getc(file) : EOF;
 		if (label < 0 || (unsigned)label >= layout->last_limit) {
-			free(kept);
 			rc = error_set(err, ERROR_IO, "%s changed while it was read", path);
-			continue;
+		} else if (rc == PACK_LOOK) {
+			const struct pack_known known = {
+				.key = kept, .class_name = names.name[label], .ordinal = i, .bytes = IMAGE_BYTES};
+			rc = pack_plan_add_known(plan, &known, err);
 		}
-		rc = pack_plan_add_known(plan, kept, names.name[label], i, IMAGE_BYTES, err);
+		free(kept);
 	}
 	free(names.text);
 	return rc;
@@ -192,22 +191,22 @@ static void *open_batch(const char *path, struct error *err)
 	return NULL;
 }
 
-static int read_record(
-	void *state, const struct pack_entry *entry, unsigned char **data, size_t *bytes, struct error *err)
+static int read_record(void *state, const struct pack_plan *plan, const struct pack_entry *entry,
+	struct pack_contents *out, struct error *err)
 {
 	struct batch *batch = state;
 	unsigned char planes[IMAGE_BYTES];
 	off_t at = (off_t)(entry->ordinal * record_bytes(batch->layout) + batch->layout->label_bytes);
 	if (fseeko(batch->file, at, SEEK_SET) != 0 || fread(planes, 1, IMAGE_BYTES, batch->file) != IMAGE_BYTES)
-		return error_set(err, ERROR_IO, "%s: cannot read it", entry->key);
-	*data = malloc(IMAGE_BYTES);
-	if (*data == NULL)
+		return error_set(err, ERROR_IO, "%s: cannot read it", pack_plan_key(plan, entry));
+	*out = (struct pack_contents){
+		.data = malloc(IMAGE_BYTES), .bytes = IMAGE_BYTES, .pixels = true, .width = 32, .height = 32};
+	if (out->data == NULL)
 		return pack_out_of_memory(err);
 	for (size_t i = 0; i < PIXELS; i++) {
 		for (size_t c = 0; c < 3; c++)
-			(*data)[3 * i + c] = planes[c * PIXELS + i];
+			out->data[3 * i + c] = planes[c * PIXELS + i];
 	}
-	*bytes = IMAGE_BYTES;
 	return 0;
 }
 
@@ -223,4 +222,4 @@ const struct pack_source pack_source_cifar = {.name = "CIFAR binary batch",
 	.open = open_batch,
 	.read = read_record,
 	.close = close_batch,
-	.raw = true};
+	.any_order = true};

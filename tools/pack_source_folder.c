@@ -24,27 +24,28 @@ static size_t read_head(const char *path, unsigned char *head)
 	return bytes < 0 ? 0 : (size_t)bytes;
 }
 
+static int scan_label(const FTSENT *node, const char *key, struct pack_plan *plan, struct error *err)
+{
+	size_t bytes;
+	char *text = atomic_file_read_all(node->fts_path, PACK_MAX_LABEL_BYTES, &bytes, err);
+	int rc = text != NULL ? pack_plan_add_label(plan, key, text, bytes, err) : err->code;
+	free(text);
+	return rc;
+}
+
 static int scan_file(const FTSENT *node, const char *below, struct pack_plan *plan, struct error *err)
 {
 	char *key = NULL;
-	int verdict = pack_plan_offer(plan, below, &key, err);
-	if (verdict == PACK_LOOK) {
-		unsigned char head[PACK_HEAD_BYTES];
+	unsigned char head[PACK_HEAD_BYTES];
+	int rc = pack_plan_offer(plan, below, &key, err);
+	if (rc == PACK_LOOK) {
 		size_t bytes = read_head(node->fts_path, head);
-		return pack_plan_add(plan, key, head, bytes, 0, (uint64_t)node->fts_statp->st_size, err);
+		rc = pack_plan_add(plan, key, head, bytes, 0, (uint64_t)node->fts_statp->st_size, err);
+	} else if (rc == PACK_LABEL) {
+		rc = scan_label(node, key, plan, err);
 	}
-	if (verdict == PACK_LABEL) {
-		size_t bytes;
-		char *text = atomic_file_read_all(node->fts_path, PACK_MAX_LABEL_BYTES, &bytes, err);
-		if (text == NULL) {
-			free(key);
-			return err->code;
-		}
-		int rc = pack_plan_add_label(plan, key, text, bytes, err);
-		free(text);
-		return rc;
-	}
-	return verdict;
+	free(key);
+	return rc;
 }
 
 static int scan_node(FTS *tree, FTSENT *node, size_t root_bytes, struct pack_plan *plan, struct error *err)
@@ -127,11 +128,11 @@ static int read_whole(int fd, unsigned char *data, size_t bytes, struct error *e
 	return 0;
 }
 
-static int read_file(
-	void *state, const struct pack_entry *entry, unsigned char **data, size_t *bytes, struct error *err)
+static int read_file(void *state, const struct pack_plan *plan, const struct pack_entry *entry,
+	struct pack_contents *out, struct error *err)
 {
 	const struct folder *folder = state;
-	int fd = openat(folder->fd, entry->key, O_RDONLY | O_CLOEXEC);
+	int fd = openat(folder->fd, pack_plan_key(plan, entry), O_RDONLY | O_CLOEXEC);
 	struct stat status;
 	if (fd < 0 || fstat(fd, &status) < 0) {
 		error_set_errno(err, ERROR_IO, errno, "cannot open it");
@@ -140,19 +141,18 @@ static int read_file(
 		return PACK_BAD;
 	}
 	int rc = 0;
-	*bytes = (size_t)status.st_size;
-	*data = NULL;
-	if (*bytes > PACK_MAX_FILE_BYTES)
+	out->bytes = (size_t)status.st_size;
+	if (out->bytes > PACK_MAX_FILE_BYTES)
 		rc = error_set(
-			err, ERROR_FORMAT, "%zu bytes; an image may have %d at most", *bytes, PACK_MAX_FILE_BYTES);
-	else if ((*data = malloc(*bytes + 1)) == NULL)
-		rc = error_set(err, ERROR_MEMORY, "out of memory (%zu bytes)", *bytes);
+			err, ERROR_FORMAT, "%zu bytes; an image may have %d at most", out->bytes, PACK_MAX_FILE_BYTES);
+	else if ((out->data = malloc(out->bytes + 1)) == NULL)
+		rc = error_set(err, ERROR_MEMORY, "out of memory (%zu bytes)", out->bytes);
 	else
-		rc = read_whole(fd, *data, *bytes, err);
+		rc = read_whole(fd, out->data, out->bytes, err);
 	close(fd);
 	if (rc < 0) {
-		free(*data);
-		*data = NULL;
+		free(out->data);
+		out->data = NULL;
 		return rc == ERROR_MEMORY ? rc : PACK_BAD;
 	}
 	return 0;
@@ -165,5 +165,9 @@ static void close_folder(void *state)
 	free(folder);
 }
 
-const struct pack_source pack_source_folder = {
-	.name = "folder", .scan = scan_folder, .open = open_folder, .read = read_file, .close = close_folder};
+const struct pack_source pack_source_folder = {.name = "folder",
+	.scan = scan_folder,
+	.open = open_folder,
+	.read = read_file,
+	.close = close_folder,
+	.any_order = true};

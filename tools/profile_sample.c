@@ -189,14 +189,7 @@ static void make_views(
 	const struct augment *augment, const struct profile_image *image, uint32_t epoch, float *scratch, float *x)
 {
 	struct view_params params[VIEW_MAX_VIEWS];
-	const struct codec_pixels whole = {.pixels = image->rgb,
-		.stride_bytes = (size_t)image->width * 3,
-		.channels = 3,
-		.width = image->width,
-		.height = image->height,
-		.scale = 1,
-		.image_width = image->width,
-		.image_height = image->height};
+	const struct codec_pixels whole = codec_pixels_whole(image->rgb, image->width, image->height);
 	augment_draw(augment, image->width, image->height, epoch, image->record, params);
 	augment_image(augment, params, &whole, 0, scratch, x);
 }
