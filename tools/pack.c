@@ -118,20 +118,30 @@ static int check_output(const char *output, struct error *err)
 	return rc;
 }
 
+static const struct pack_source *find_by_probe(const char *path, const struct stat *status, struct error *err)
+{
+	/* The first that takes it: what is special comes first. */
+	static const struct pack_source *const sources[] = {&pack_source_list, &pack_source_mds,
+		&pack_source_mds_packed, &pack_source_folder, &pack_source_cifar, &pack_source_npy, &pack_source_npz,
+		&pack_source_archive};
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		if (sources[i]->probe(path, status))
+			return sources[i];
+	}
+	error_set(err, ERROR_USAGE, "%s: must be a folder or a file, because it is read twice", path);
+	return NULL;
+}
+
 static const struct pack_source *find_source(const char *path, struct error *err)
 {
 	struct stat status;
+	if (strcmp(path, "-") == 0)
+		return find_by_probe(path, NULL, err);
 	if (stat(path, &status) != 0) {
 		error_set_errno(err, ERROR_IO, errno, "cannot read %s", path);
 		return NULL;
 	}
-	if (S_ISDIR(status.st_mode))
-		return &pack_source_folder;
-	if (!S_ISREG(status.st_mode)) {
-		error_set(err, ERROR_USAGE, "%s: must be a folder or a file, because it is read twice", path);
-		return NULL;
-	}
-	return pack_source_cifar_probe(path) ? &pack_source_cifar : &pack_source_archive;
+	return find_by_probe(path, &status, err);
 }
 
 static int tick(struct pack_plan *plan, struct error *err)

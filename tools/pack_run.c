@@ -25,6 +25,7 @@
 #include "stages/views.h"
 #include "tools/command.h"
 #include "tools/pack.h"
+#include "tools/pack_pnm.h"
 
 enum { SLOTS_PER_WORKER = 4 };
 
@@ -135,11 +136,27 @@ static int check_limits(const struct codec_info *info, struct error *err)
 	return 0;
 }
 
+/* A PGM or PPM image becomes pixels, as they are stored. */
+static int take_pnm(struct item *item, struct error *err)
+{
+	unsigned char *rgb;
+	int rc = pack_pnm_decode(item->data, item->bytes, PACK_MAX_PIXELS, &rgb, &item->width, &item->height, err);
+	if (rc < 0)
+		return rc;
+	free(item->data);
+	item->data = rgb;
+	item->bytes = (size_t)item->width * item->height * 3;
+	item->pixels = true;
+	return 0;
+}
+
 /* Probes item and decodes it into work->rgb. */
 static int decode_item(struct work *work, struct item *item, struct error *err)
 {
+	int rc = !item->pixels && pack_pnm_probe(item->data, item->bytes) ? take_pnm(item, err) : 0;
 	struct codec_info info = {.codec = SHARD_RAW, .width = item->width, .height = item->height};
-	int rc = item->pixels ? 0 : codec_probe(item->data, item->bytes, &info, err);
+	if (rc == 0 && !item->pixels)
+		rc = codec_probe(item->data, item->bytes, &info, err);
 	if (rc == 0)
 		rc = check_limits(&info, err);
 	if (rc < 0)
