@@ -16,8 +16,8 @@
 
 #include "io/shard.h"
 #include "io/shard_format.h" /* SHARD_MAX_META */
+#include "io/spill.h"
 #include "pipeline/error.h"
-#include "tools/pack_spill.h"
 
 enum {
 	PACK_MAX_FILE_BYTES = 256 << 20, /* of one image as it lies in the input */
@@ -59,7 +59,8 @@ struct pack_names {
 
 struct pack_plan {
 	const char *root; /* keep only what lies below; cleaned, without slashes at its ends; "" for all */
-	struct pack_spill *spill;
+	struct spill *spill;
+	const unsigned char *texts; /* the spill, as of the last pack_plan_end_input() */
 	struct pack_entry *entries;
 	size_t count, capacity;
 	struct pack_sides labels, metas;

@@ -10,6 +10,7 @@
  *   - the first folder of its path, below --root;
  *   - none (label -1) for images right at the root.
  */
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,19 +151,24 @@ static int check_key(const char *key, struct error *err)
 
 int pack_plan_create(struct pack_plan *plan, const char *root, const char *beside, struct error *err)
 {
+	char *copy = strdup(beside);
 	*plan = (struct pack_plan){.root = root};
-	plan->spill = pack_spill_create(beside, err);
-	return plan->spill != NULL ? 0 : err->code;
+	if (copy == NULL)
+		return pack_out_of_memory(err);
+	plan->spill = spill_create(dirname(copy), err);
+	free(copy);
+	/* A filler, so that place 0 can mean "nothing". */
+	return plan->spill != NULL ? spill_append(plan->spill, "", 1, NULL, err) : err->code;
 }
 
 const char *pack_plan_key(const struct pack_plan *plan, const struct pack_entry *entry)
 {
-	return pack_spill_at(plan->spill, entry->key);
+	return (const char *)plan->texts + entry->key;
 }
 
 const char *pack_plan_meta(const struct pack_plan *plan, const struct pack_entry *entry)
 {
-	return entry->meta != 0 ? pack_spill_at(plan->spill, entry->meta) : NULL;
+	return entry->meta != 0 ? (const char *)plan->texts + entry->meta : NULL;
 }
 
 /* Takes an entry whose key and meta are not in the spill yet. meta may be NULL. */
@@ -174,9 +180,9 @@ static int append(struct pack_plan *plan, const char *key, const char *meta, str
 	if (rc == 0 && plan->count >= UINT32_MAX)
 		rc = error_set(err, ERROR_UNSUPPORTED, "a data set holds at most %u images: make several", UINT32_MAX);
 	if (rc == 0)
-		rc = pack_spill_add(plan->spill, key, strlen(key) + 1, &entry.key, err);
+		rc = spill_append(plan->spill, key, strlen(key) + 1, &entry.key, err);
 	if (rc == 0 && meta != NULL)
-		rc = pack_spill_add(plan->spill, meta, strlen(meta) + 1, &entry.meta, err);
+		rc = spill_append(plan->spill, meta, strlen(meta) + 1, &entry.meta, err);
 	if (rc < 0)
 		return rc;
 	entry.input = plan->input;
@@ -254,13 +260,13 @@ static int add_side(struct pack_plan *plan, struct pack_sides *sides, const char
 {
 	if (!pack_grow(&sides->places, sides->count, &sides->capacity, sizeof(*sides->places)))
 		return pack_out_of_memory(err);
-	int rc = pack_spill_add(plan->spill, key, stem_bytes(key), &sides->places[sides->count], err);
+	int rc = spill_append(plan->spill, key, stem_bytes(key), &sides->places[sides->count], err);
 	if (rc == 0)
-		rc = pack_spill_add(plan->spill, "", 1, NULL, err);
+		rc = spill_append(plan->spill, "", 1, NULL, err);
 	if (rc == 0)
-		rc = pack_spill_add(plan->spill, text, bytes, NULL, err);
+		rc = spill_append(plan->spill, text, bytes, NULL, err);
 	if (rc == 0)
-		rc = pack_spill_add(plan->spill, "", 1, NULL, err);
+		rc = spill_append(plan->spill, "", 1, NULL, err);
 	sides->count += rc == 0;
 	return rc;
 }
@@ -280,9 +286,9 @@ int pack_plan_add_meta(struct pack_plan *plan, const char *key, const char *text
 	return add_side(plan, &plan->metas, key, text, memchr(text, '\0', bytes) != NULL ? 0 : bytes, err);
 }
 
-static int compare_texts(const void *a, const void *b, void *spill)
+static int compare_texts(const void *a, const void *b, void *texts)
 {
-	return strcmp(pack_spill_at(spill, *(const uint64_t *)a), pack_spill_at(spill, *(const uint64_t *)b));
+	return strcmp((const char *)texts + *(const uint64_t *)a, (const char *)texts + *(const uint64_t *)b);
 }
 
 static int compare_keys(const void *a, const void *b, void *plan)
@@ -296,7 +302,7 @@ static uint64_t find_side(const struct pack_plan *plan, const struct pack_sides 
 	size_t bytes = stem_bytes(key), low = 0, high = sides->count;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const char *stem = pack_spill_at(plan->spill, sides->places[middle]);
+		const char *stem = (const char *)plan->texts + sides->places[middle];
 		int order = strncmp(stem, key, bytes);
 		if (order == 0 && stem[bytes] == '\0')
 			return sides->places[middle] + bytes + 1;
@@ -331,7 +337,7 @@ static int find_class(struct pack_plan *plan, struct pack_entry *entry, struct e
 	if (plan->labels.count == 0)
 		return class_from_folder(plan, entry, err);
 	uint64_t place = find_side(plan, &plan->labels, pack_plan_key(plan, entry));
-	const char *text = place != 0 ? pack_spill_at(plan->spill, place) : "-1"; /* which says: no label */
+	const char *text = place != 0 ? (const char *)plan->texts + place : "-1"; /* which says: no label */
 	if (strcmp(text, "-1") == 0)
 		return 0;
 	entry->label = pack_names_number(&plan->names, text, err);
@@ -365,15 +371,16 @@ int pack_plan_end_input(struct pack_plan *plan, bool sorted, struct error *err)
 	struct pack_entry *entries = plan->entries + plan->input_first;
 	size_t count = plan->count - plan->input_first;
 	struct pack_sides *const sides[] = {&plan->labels, &plan->metas};
-	int rc = pack_spill_map(plan->spill, err);
-	if (rc < 0)
-		return rc;
+	int rc = 0;
+	plan->texts = spill_map(plan->spill, err);
+	if (plan->texts == NULL)
+		return err->code;
 	if (sorted && count > 0)
 		qsort_r(entries, count, sizeof(*entries), compare_keys, plan);
 	for (size_t i = 0; i < 2; i++) {
 		if (sides[i]->count > 0)
 			qsort_r(sides[i]->places, sides[i]->count, sizeof(*sides[i]->places), compare_texts,
-				plan->spill);
+				(void *)plan->texts);
 	}
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		rc = find_class(plan, &entries[i], err);
@@ -395,7 +402,7 @@ void pack_plan_free(struct pack_plan *plan)
 	for (uint32_t i = 0; i < plan->class_count; i++)
 		free(plan->classes[i]);
 	pack_names_free(&plan->names);
-	pack_spill_destroy(plan->spill);
+	spill_destroy(plan->spill);
 	free(plan->entries);
 	free(plan->labels.places);
 	free(plan->metas.places);
