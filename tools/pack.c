@@ -15,6 +15,7 @@
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/options.h"
+#include "tools/pack_braces.h"
 
 struct pack_options {
 	const char *output, *root, *classes;
@@ -72,15 +73,26 @@ static const struct option_table table = {
 	.command = "pack",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
-	.about =
-		"Packs images into a shard, the file that training reads. Every image is decoded once to check it. "
-		"Records come in order of their paths (folders) or as they lie in the archive; a record's key is its "
-		"path in the input. Its class is the first folder of that path, or the text of key.cls beside key.jpg "
-		"(WebDataset), or the label in a CIFAR batch; images in no folder get label -1. JPEG, PNG and WebP are "
-		"packed, other files ignored and counted.",
+	.about = "Packs images into a shard, the file that training reads. Every image is decoded once to check it. "
+		 "Records come in order of their paths (folders) or as they lie in the archive; a record's key is its "
+		 "path in the input. Its class is the first folder of that path, or the text of key.cls beside key.jpg "
+		 "(WebDataset), or the label in a CIFAR batch; images in no folder get label -1. JPEG, PNG, WebP, PPM "
+		 "and PGM "
+		 "are packed (PPM and PGM as pixels), other files ignored and counted.",
 	.operands = "IN",
 	.operand_help =
-		"a folder; a .tar (also .gz, .zst, .xz, .bz2) or .zip; a CIFAR-10 or CIFAR-100 binary batch (.bin)",
+		"a folder of images; a .tar (also .gz, .zst, .xz, .bz2) or .zip, and WebDataset's shards: key.cls is "
+		"the "
+		"label of key.jpg, key.json its metadata. train-{000000..000146}.tar, in quotes too, is all of them. A "
+		"CIFAR-10 or CIFAR-100 binary batch (.bin). A folder of MosaicML's MDS shards (index.json; raw or "
+		"zstd). A "
+		"NumPy array of uint8 (.npy; [N,H,W,3], [N,3,H,W], [N,H,W]), or several with labels (.npz). A list "
+		"(.tsv, "
+		".txt): a path a line, after tabs its label and metadata; a first line 'path<TAB>label<TAB>camera' "
+		"names the "
+		"columns; paths start at the list's folder. - is a list on standard input, whose paths start here: "
+		"find "
+		"photos -name '*.jpg' | ringclr pack - -o photos.ring (also with -print0)",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
 	.examples =
@@ -88,6 +100,8 @@ static const struct option_table table = {
 		"ringclr pack cifar10.tar.zst --root train -o train.ring\n"
 		"ringclr pack imagenet/train -o train256.ring --codec webp --quality 90 --resize-short 256 --zstd 0\n"
 		"ringclr pack tiles/ -o tiles.ring --block 64K --zstd 3 --dictionary none\n"
+		"ringclr pack 'shards/train-{000000..000146}.tar' -o train.ring\n"
+		"ringclr pack labels.tsv -o photos.ring\n"
 		"ringclr pack cifar-10-batches-bin/data_batch_*.bin -o train.ring --codec webp-lossless\n",
 };
 
@@ -167,7 +181,7 @@ static int make_plan(const struct options *options, const char *classes, const s
 			rc = error_set(err, ERROR_FORMAT, "%s: no images below %s (--root)", path, plan->root);
 		else if (rc == 0 && plan->count == before)
 			rc = error_set(err, ERROR_FORMAT,
-				"%s: no images in it (JPEG, PNG or WebP; %" PRIu64 " other files)", path,
+				"%s: no images in it (JPEG, PNG, WebP, PPM or PGM; %" PRIu64 " other files)", path,
 				plan->ignored);
 	}
 	if (isatty(STDERR_FILENO))
@@ -181,6 +195,26 @@ static int make_plan(const struct options *options, const char *classes, const s
 			"is before it by --root",
 			plan->deep_key);
 	return rc;
+}
+
+/* Puts what brace ranges stand for in the operands' place. */
+static int expand_operands(struct options *options, struct pack_inputs *inputs, struct error *err)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < options->operand_count && rc == 0; i++) {
+		/* A file of that very name comes first. */
+		bool exists = access(options->operands[i], F_OK) == 0;
+		rc = exists ? pack_inputs_add(inputs, options->operands[i], err)
+			    : pack_braces_expand(inputs, options->operands[i], err);
+	}
+	const char **operands = rc == 0 ? calloc(inputs->count, sizeof(*operands)) : NULL;
+	if (operands == NULL)
+		return rc < 0 ? rc : pack_out_of_memory(err);
+	memcpy(operands, inputs->names, inputs->count * sizeof(*operands));
+	free(options->operands);
+	options->operands = operands;
+	options->operand_count = (unsigned)inputs->count;
+	return 0;
 }
 
 /* One line of provenance: what changes the file's contents, so that the same input gives the same bytes. */
@@ -341,9 +375,12 @@ int command_pack(int argc, char **argv)
 	command_catch_interrupts();
 	struct pack_result result = {.skips = cJSON_CreateArray()};
 	char *root = clean_root(&pack);
+	struct pack_inputs inputs = {0};
+	int rc = expand_operands(&options, &inputs, &err);
 	const struct pack_source **sources = calloc(options.operand_count, sizeof(const struct pack_source *));
 	struct pack_plan plan = {.root = root};
-	int rc = check_options(&options, &pack, &err);
+	if (rc == 0)
+		rc = check_options(&options, &pack, &err);
 	if (rc == 0)
 		rc = pack_plan_create(&plan, root, pack.output, &err);
 	plan.tick = tick;
@@ -360,5 +397,6 @@ int command_pack(int argc, char **argv)
 	free(root);
 	cJSON_Delete(result.skips);
 	options_free(&options);
+	pack_inputs_free(&inputs);
 	return rc == 0 ? EXIT_OK : command_fail("pack", &err);
 }

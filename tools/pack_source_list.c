@@ -67,7 +67,7 @@ static int add_image(struct scan *scan, const struct pack_list_line *line, const
 		.class_open = line->label == NULL,
 		.meta = line->meta,
 		.bytes = bytes};
-	int rc = pack_spill_add(scan->plan->spill, line->path, strlen(line->path) + 1, &known.ordinal, err);
+	int rc = spill_append(scan->plan->spill, line->path, strlen(line->path) + 1, &known.ordinal, err);
 	return rc == 0 ? pack_plan_add_known(scan->plan, &known, err) : rc;
 }
 
@@ -163,7 +163,7 @@ static int read_listed(void *state, const struct pack_plan *plan, const struct p
 	struct pack_contents *out, struct error *err)
 {
 	const struct start *start = state;
-	return pack_file_read(start->fd, pack_spill_at(plan->spill, entry->ordinal), out, err);
+	return pack_file_read(start->fd, (const char *)plan->texts + entry->ordinal, out, err);
 }
 
 static void close_list(void *state)
