@@ -22,7 +22,7 @@ MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 
 FOLDERS  := pipeline io model stages
-PACKAGES := liburing openblas libwebp libjpeg spng libzstd libarchive libxxhash libcjson hwloc gdlib inih
+PACKAGES := liburing openblas libwebp libjpeg libturbojpeg spng libzstd libarchive libxxhash libcjson hwloc gdlib inih
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -88,7 +88,7 @@ $(foreach f,$(FOLDERS),$(eval $(call library,$(f))))
 # the symbols of that header are local. The static library is that object, the shared one is linked of it.
 SONAME  := libringclr.so.0
 LIBRARY := $(BUILD)/libringclr.a $(BUILD)/$(SONAME) $(BUILD)/ringclr.pc
-LIBRARY_PACKAGES := liburing libwebp libjpeg spng libzstd libxxhash
+LIBRARY_PACKAGES := liburing libwebp libjpeg spng libzstd libxxhash libcjson
 # hwloc by its name: its pkg-config file would ask programs that link libringclr.a for all that a static hwloc needs.
 LIBRARY_LIBS := -lhwloc -lm -pthread
 VERSION := $(shell sed -n 's/.*define RINGCLR_VERSION "\(.*\)"/\1/p' stages/ringclr.h)

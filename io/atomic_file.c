@@ -20,7 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_KEPT = 200 }; /* bytes of the file's name kept in the temporary's, so that it stays under NAME_MAX */
+enum {
+	NAME_KEPT = 200, /* bytes of the file's name kept in the temporary's, so that it stays under NAME_MAX */
+	WRITE_BACK_BYTES = 16 << 20, /* the kernel starts writing that much to the disk while more comes */
+};
 
 struct atomic_file {
 	char *path;
@@ -28,6 +31,7 @@ struct atomic_file {
 	char *folder;
 	int fd;
 	uint64_t offset;
+	uint64_t written_back; /* up to where the kernel was told to write to the disk */
 };
 
 static void file_free(struct atomic_file *file)
@@ -40,7 +44,8 @@ static void file_free(struct atomic_file *file)
 	free(file);
 }
 
-static bool names_set(struct atomic_file *file, const char *path, struct error *err)
+/* temporary: NULL for one of a name that nobody else has. */
+static bool names_set(struct atomic_file *file, const char *path, const char *temporary, struct error *err)
 {
 	const char *slash = strrchr(path, '/');
 	int folder_bytes = slash == NULL ? 0 : (int)(slash - path) + 1;
@@ -56,8 +61,10 @@ static bool names_set(struct atomic_file *file, const char *path, struct error *
 	}
 	file->path = strdup(path);
 	file->folder = folder_bytes == 0 ? strdup(".") : strndup(path, (size_t)folder_bytes);
-	if (asprintf(&file->temporary, "%.*s%.*s.tmp-%ld-%08x", folder_bytes, path, NAME_KEPT, name, (long)getpid(),
-		    suffix) < 0)
+	if (temporary != NULL)
+		file->temporary = strdup(temporary);
+	else if (asprintf(&file->temporary, "%.*s%.*s.tmp-%ld-%08x", folder_bytes, path, NAME_KEPT, name,
+			 (long)getpid(), suffix) < 0)
 		file->temporary = NULL;
 	if (file->path != NULL && file->folder != NULL && file->temporary != NULL)
 		return true;
@@ -78,7 +85,7 @@ static int target_check(const char *path, struct error *err)
 	return 0;
 }
 
-struct atomic_file *atomic_file_create(const char *path, struct error *err)
+static struct atomic_file *create(const char *path, const char *temporary, int flags, struct error *err)
 {
 	struct atomic_file *file = calloc(1, sizeof *file);
 	if (file == NULL) {
@@ -86,11 +93,11 @@ struct atomic_file *atomic_file_create(const char *path, struct error *err)
 		return NULL;
 	}
 	file->fd = -1;
-	if (target_check(path, err) != 0 || !names_set(file, path, err)) {
+	if (target_check(path, err) != 0 || !names_set(file, path, temporary, err)) {
 		file_free(file);
 		return NULL;
 	}
-	file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	file->fd = open(file->temporary, O_CREAT | O_CLOEXEC | flags, 0666);
 	if (file->fd < 0) {
 		error_set_errno(err, ERROR_IO, errno, "cannot write '%s': cannot create a file in the folder '%s'",
 			path, file->folder);
@@ -98,6 +105,30 @@ struct atomic_file *atomic_file_create(const char *path, struct error *err)
 		return NULL;
 	}
 	return file;
+}
+
+struct atomic_file *atomic_file_create(const char *path, struct error *err)
+{
+	return create(path, NULL, O_WRONLY | O_EXCL, err);
+}
+
+struct atomic_file *atomic_file_create_as(const char *path, const char *temporary, bool keep, struct error *err)
+{
+	return create(path, temporary, O_RDWR | O_NOFOLLOW | (keep ? 0 : O_TRUNC), err);
+}
+
+int atomic_file_fd(const struct atomic_file *file)
+{
+	return file->fd;
+}
+
+int atomic_file_cut(struct atomic_file *file, uint64_t bytes, struct error *err)
+{
+	if (ftruncate(file->fd, (off_t)bytes) != 0)
+		return error_set_errno(err, ERROR_IO, errno, "cannot cut '%s' to %llu bytes", file->temporary,
+			(unsigned long long)bytes);
+	file->offset = bytes;
+	return 0;
 }
 
 int atomic_file_write_at(struct atomic_file *file, uint64_t offset, const void *data, size_t bytes, struct error *err)
@@ -122,6 +153,12 @@ int atomic_file_write(struct atomic_file *file, const void *data, size_t bytes, 
 	int rc = atomic_file_write_at(file, file->offset, data, bytes, err);
 	if (rc == 0)
 		file->offset += bytes;
+	/* Only a hint: what it cannot do, the sync at the end does. */
+	if (rc == 0 && file->offset - file->written_back >= WRITE_BACK_BYTES) {
+		sync_file_range(file->fd, (off_t)file->written_back, (off_t)(file->offset - file->written_back),
+			SYNC_FILE_RANGE_WRITE);
+		file->written_back = file->offset;
+	}
 	return rc;
 }
 
@@ -166,6 +203,14 @@ int atomic_file_commit(struct atomic_file *file, struct error *err)
 	rc = folder_sync(file, err);
 	file_free(file);
 	return rc;
+}
+
+void atomic_file_leave(struct atomic_file *file)
+{
+	if (file == NULL)
+		return;
+	close(file->fd);
+	file_free(file);
 }
 
 void atomic_file_abandon(struct atomic_file *file)

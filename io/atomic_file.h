@@ -6,6 +6,7 @@
 #ifndef RINGCLR_IO_ATOMIC_FILE_H
 #define RINGCLR_IO_ATOMIC_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,13 @@ struct atomic_file;
 
 /* path is copied. ERROR_IO names the path and what failed. */
 struct atomic_file *atomic_file_create(const char *path, struct error *err);
+/* The same with a temporary of a name of the caller's, in the same folder: so it can be found again. keep: what it
+ * holds already stays, and appending goes on where atomic_file_cut() says. */
+struct atomic_file *atomic_file_create_as(const char *path, const char *temporary, bool keep, struct error *err);
+int atomic_file_fd(const struct atomic_file *file); /* of the temporary, for reading */
+int atomic_file_cut(struct atomic_file *file, uint64_t bytes, struct error *err);
+void atomic_file_leave(struct atomic_file *file); /* closes the temporary, which stays, and frees; NULL is allowed */
+
 int atomic_file_write(struct atomic_file *file, const void *data, size_t bytes, struct error *err); /* appends */
 int atomic_file_write_at(struct atomic_file *file, uint64_t offset, const void *data, size_t bytes, struct error *err);
 uint64_t atomic_file_offset(const struct atomic_file *file); /* bytes appended so far */

@@ -64,7 +64,7 @@ int shard_writer_add(struct shard_writer *writer, const struct shard_record_in *
 int shard_writer_finish(struct shard_writer *writer, struct error *err);
 void shard_writer_abandon(struct shard_writer *writer); /* NULL is allowed */
 
-/* ---- writing, with what is best for the records ---- */
+/* ---- writing, with what is best for the records: shard_set_writer.h ---- */
 
 enum { SHARD_DICTIONARY_NONE = 0, SHARD_DICTIONARY_AUTO = 1, SHARD_DICTIONARY_MIN = 256 };
 
@@ -83,15 +83,6 @@ struct shard_choice {
 	double share,
 		share_without; /* the file's part of the images' bytes if all are like these; without dictionary */
 };
-
-/* A writer that holds the first records (8 MiB), measures what is best for them (shard_tune.c says how), and goes on
- * so. The same records give the same file. */
-struct shard_tuner;
-
-struct shard_tuner *shard_tuner_create(const struct shard_tuner_config *config, struct error *err);
-int shard_tuner_add(struct shard_tuner *tuner, const struct shard_record_in *record, struct error *err);
-int shard_tuner_finish(struct shard_tuner *tuner, struct shard_choice *choice, struct error *err);
-void shard_tuner_abandon(struct shard_tuner *tuner); /* NULL is allowed */
 
 /* ---- reading ---- */
 
@@ -138,6 +129,7 @@ uint32_t shard_max_record_bytes(const struct shard *shard);
 uint32_t shard_dictionary_bytes(const struct shard *shard); /* as it lies in the file; 0: none */
 size_t shard_dictionary_memory(const struct shard *shard);  /* of its form for decompressing, shared by all threads */
 unsigned shard_version_minor(const struct shard *shard);
+bool shard_has_meta(const struct shard *shard); /* its records may have metadata */
 
 /* A decompressor: one per thread. */
 struct shard_unpacker;
@@ -149,7 +141,7 @@ void shard_unpacker_destroy(struct shard_unpacker *unpacker);
 int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, size_t disk_bytes,
 	struct shard_unpacker *unpacker, void *raw, size_t raw_capacity, bool check_hash, struct error *err);
 
-/* A slow, complete way to one record's bytes: pread, check, decompress. *data is malloc'd. */
+/* A slow, complete way to one record's bytes: a cursor for one call. *data is malloc'd. */
 int shard_read_record(
 	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err);
 
@@ -158,7 +150,8 @@ int shard_read_record(
 struct shard_cursor;
 struct shard_cursor *shard_cursor_create(const struct shard *shard, struct error *err);
 void shard_cursor_destroy(struct shard_cursor *cursor); /* NULL is allowed */
-/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. */
+/* *out points into the cursor's memory and the shard's, until the next call; hashes are checked. meta ends without a
+ * NUL. */
 int shard_cursor_get(struct shard_cursor *cursor, uint32_t record, struct shard_record_in *out, struct error *err);
 
 /* Checks everything: header, footer, index, every block's and record's hash, padding. Calls report once per damage with
@@ -170,7 +163,8 @@ int64_t shard_verify(const char *path, void (*report)(void *ctx, const char *lin
 
 struct shard_set;
 
-/* Class tables must agree (same names in the same order), else ERROR_MISMATCH. */
+/* Paths of shards, or of manifests of sets (*.json). Class tables must agree (same names in the same order), else
+ * ERROR_MISMATCH. */
 struct shard_set *shard_set_open(const char *const *paths, unsigned count, bool direct, struct error *err);
 void shard_set_close(struct shard_set *set);
 unsigned shard_set_count(const struct shard_set *set);

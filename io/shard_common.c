@@ -39,12 +39,24 @@ const char *shard_record_fault(const char *key, size_t key_bytes, int64_t label,
 	return NULL;
 }
 
+void shard_footer_repeat(struct shard_footer_disk *footer, const struct shard_header_disk *header)
+{
+	bool fields = (header->required_flags & SHARD_NEEDS_FIELDS) != 0; /* else an origin may lie there */
+	footer->header_hash = header->hash;
+	footer->class_bytes = header->class_bytes;
+	footer->class_hash = header->class_hash;
+	footer->class_count = header->class_count;
+	footer->dictionary_bytes = header->dictionary_bytes;
+	footer->dictionary_hash = header->dictionary_hash;
+	footer->field_table_bytes = fields ? header->field_table_bytes : 0;
+	footer->field_table_hash = fields ? header->field_table_hash : 0;
+}
+
 bool shard_ends_agree(const struct shard_header_disk *header, const struct shard_footer_disk *footer)
 {
-	return footer->header_hash == header->hash && footer->class_bytes == header->class_bytes &&
-	       footer->class_hash == header->class_hash && footer->class_count == header->class_count &&
-	       footer->dictionary_bytes == header->dictionary_bytes &&
-	       footer->dictionary_hash == header->dictionary_hash;
+	struct shard_footer_disk repeated = *footer;
+	shard_footer_repeat(&repeated, header);
+	return memcmp(&repeated, footer, sizeof repeated) == 0;
 }
 
 const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t disk_bytes, uint64_t raw_bytes)
@@ -60,6 +72,13 @@ const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t di
 	if (raw_bytes > SHARD_RATIO_SLACK + SHARD_MAX_RATIO * disk_bytes)
 		return "compressed further than the format allows";
 	return NULL;
+}
+
+bool shard_worthwhile(uint32_t compression, size_t disk_bytes, size_t raw_bytes)
+{
+	enum { WORTHWHILE_PERCENT = 97 };
+	return disk_bytes <= raw_bytes / 100 * WORTHWHILE_PERCENT &&
+	       shard_sizes_fault(compression, true, disk_bytes, raw_bytes) == NULL;
 }
 
 const char *shard_expand(ZSTD_DCtx *dctx, uint32_t compression, const ZSTD_DDict *dictionary, const void *disk,

@@ -30,6 +30,7 @@ enum {
 	SHARD_VERSION_MINOR_FIELDS = 2,	    /* and one with fields */
 	SHARD_HEADER_BYTES = 4096,
 	SHARD_ORIGIN_CAPACITY = 4008,
+	SHARD_ORIGIN_CAPACITY_OLD = 4024, /* what a file without fields may have */
 	SHARD_BLOCK_HEADER_BYTES = 64,
 	SHARD_FOOTER_BYTES = 128,
 	SHARD_MAX_RAW_BYTES = 1 << 30, /* of a block once decompressed */
@@ -53,7 +54,7 @@ enum {
 	SHARD_FIELD_REQUIRED = 1 << 0 /* a reader that does not know it must refuse the file */,
 	SHARD_FIELD_OF_FILE = 1 << 1
 };
-enum { SHARD_FIELD_META = 1, SHARD_MAX_FIELD_TABLE = 1 << 20, SHARD_MAX_META = 1 << 20 };
+enum { SHARD_FIELD_META = 1, SHARD_MAX_FIELD_TABLE = 1 << 20, SHARD_MAX_META = 1 << 20, SHARD_MAX_FIELD_NAME = 255 };
 #define SHARD_FIELD_META_NAME  "meta"		  /* of a record: a JSON object */
 #define SHARD_FIELD_META_VALUE "application/json" /* what an entry of record scope says of its contents */
 

@@ -14,18 +14,24 @@ static inline uint64_t shard_align(uint64_t bytes)
 	return (bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN * SHARD_BLOCK_ALIGN;
 }
 
-/* Where the dictionary lies, or would, and where block 0 does. */
+/* Where the dictionary lies, or would, then the field table, and block 0. */
 static inline uint64_t shard_dictionary_offset(const struct shard_footer_disk *footer)
 {
 	return SHARD_HEADER_BYTES + shard_align(footer->class_bytes);
 }
 
-static inline uint64_t shard_blocks_offset(const struct shard_footer_disk *footer)
+static inline uint64_t shard_field_table_offset(const struct shard_footer_disk *footer)
 {
 	return shard_dictionary_offset(footer) + shard_align(footer->dictionary_bytes);
 }
 
-/* Whether the footer repeats what the header says. */
+static inline uint64_t shard_blocks_offset(const struct shard_footer_disk *footer)
+{
+	return shard_field_table_offset(footer) + shard_align(footer->field_table_bytes);
+}
+
+/* What the footer repeats of the header: filled in from there, or compared. */
+void shard_footer_repeat(struct shard_footer_disk *footer, const struct shard_header_disk *header);
 bool shard_ends_agree(const struct shard_header_disk *header, const struct shard_footer_disk *footer);
 
 /* NULL if a record's description is allowed, else what is wrong with it. Used on writing and on reading. */
@@ -52,9 +58,8 @@ const struct shard_key *shard_duplicate_key(struct shard_key *keys, size_t count
 /* pread until all of `bytes`; ERROR_IO, or ERROR_DAMAGED where the file ends before. */
 int shard_pread(int fd, const char *path, void *memory, size_t bytes, uint64_t offset, struct error *err);
 
-/* A writer that writes nothing; what it would have written is told at the end, in bytes. Frees, whatever the result. */
-struct shard_writer *shard_writer_create_dry(const struct shard_writer_config *config, struct error *err);
-int shard_writer_finish_dry(struct shard_writer *writer, uint64_t *bytes, struct error *err);
+/* Whether so compressing bytes is allowed and pays: else they are stored. */
+bool shard_worthwhile(uint32_t compression, size_t disk_bytes, size_t raw_bytes);
 
 /* ---- pieces of opening, each checked against the file's size; the verifier calls them one by one ---- */
 
@@ -71,6 +76,22 @@ int shard_load_classes(
 /* *dictionary is NULL where the footer names none. Only a dictionary as zstd trains them is taken, not mere content. */
 int shard_load_dictionary(
 	int fd, const char *path, const struct shard_footer_disk *footer, ZSTD_DDict **dictionary, struct error *err);
+
+/* The field table, as far as this program understands it. */
+struct shard_fields {
+	bool there;	    /* the file has one; then every block has fields behind its images */
+	bool declared[256]; /* ids that records may use */
+	uint8_t meta_id;    /* 0: no record has metadata */
+};
+/* ERROR_VERSION: it has a required field that is unknown here. */
+int shard_load_fields(int fd, const char *path, const struct shard_footer_disk *footer, struct shard_fields *fields,
+	struct error *err);
+const struct shard_fields *shard_fields(const struct shard *shard);
+
+/* One record's fields at raw[*at], behind the block's images; *at moves behind them. NULL, or what is wrong. *meta
+ * points into raw, or is NULL. */
+const char *shard_record_fields(const struct shard_fields *fields, const unsigned char *raw, size_t raw_bytes,
+	size_t *at, const char **meta, size_t *meta_bytes);
 
 struct shard_index {
 	struct shard_block *blocks;

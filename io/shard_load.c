@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a shard's header, class table, dictionary, index and footer into memory, trusting no number.
+ * Reading a shard's header, class table, dictionary, index and footer into memory, trusting no number. (shard_fields.c
+ * reads the field table.)
  *
  * A file may be damaged, cut off or made to do harm. So each part is checked in this order: where it should lie (inside
  * the file, and adjoining the part before), its hash, its fields against each other, and only then is memory taken from
@@ -20,7 +21,7 @@ static int flags_check(const char *path, const struct shard_header_disk *header,
 		return error_set(err, ERROR_VERSION,
 			"'%s' has shard format %u.%u, this program reads up to %d.x: use a newer ringclr", path,
 			header->version_major, header->version_minor, SHARD_VERSION_MAJOR);
-	uint32_t unknown = header->required_flags & ~(uint32_t)SHARD_NEEDS_DICTIONARY;
+	uint32_t unknown = header->required_flags & ~(uint32_t)(SHARD_NEEDS_DICTIONARY | SHARD_NEEDS_FIELDS);
 	if (unknown != 0)
 		return error_set(err, ERROR_VERSION,
 			"'%s' needs format feature number %d (required flags 0x%x), unknown here: use a newer ringclr",
@@ -34,6 +35,15 @@ static bool dictionary_fault(const struct shard_header_disk *header)
 	bool there = (header->required_flags & SHARD_NEEDS_DICTIONARY) != 0;
 	return header->dictionary_bytes > SHARD_MAX_DICTIONARY || there != (header->dictionary_bytes > 0) ||
 	       there != (header->dictionary_hash != 0);
+}
+
+/* Without the flag an origin may lie where the field table is described. */
+static bool fields_fault(const struct shard_header_disk *header)
+{
+	if ((header->required_flags & SHARD_NEEDS_FIELDS) == 0)
+		return header->origin_bytes > SHARD_ORIGIN_CAPACITY_OLD;
+	return header->origin_bytes > SHARD_ORIGIN_CAPACITY || header->field_table_bytes == 0 ||
+	       header->field_table_bytes > SHARD_MAX_FIELD_TABLE;
 }
 
 int shard_load_header(
@@ -56,13 +66,13 @@ int shard_load_header(
 	rc = flags_check(path, header, err);
 	if (rc != 0)
 		return rc;
-	if (header->version_major == 0 || header->header_bytes != sizeof *header ||
-		header->origin_bytes > SHARD_ORIGIN_CAPACITY || dictionary_fault(header))
+	if (header->version_major == 0 || header->header_bytes != sizeof *header || dictionary_fault(header) ||
+		fields_fault(header))
 		return error_set(err, ERROR_FORMAT, "'%s': the header makes no sense", path);
 	return 0;
 }
 
-/* The parts adjoin: class table, dictionary, blocks, index, footer. */
+/* The parts adjoin: class table, dictionary, field table, blocks, index, footer. */
 static const char *geometry_fault(const struct shard_footer_disk *footer, uint64_t file_bytes)
 {
 	if (footer->class_count > SHARD_MAX_CLASSES || footer->class_bytes > file_bytes ||
@@ -72,6 +82,9 @@ static const char *geometry_fault(const struct shard_footer_disk *footer, uint64
 	if (footer->dictionary_bytes > SHARD_MAX_DICTIONARY ||
 		(footer->dictionary_bytes > 0) != (footer->dictionary_hash != 0))
 		return "dictionary";
+	if (footer->field_table_bytes > SHARD_MAX_FIELD_TABLE ||
+		(footer->field_table_bytes == 0 && footer->field_table_hash != 0))
+		return "field table";
 	uint64_t first = shard_blocks_offset(footer);
 	if (footer->index_offset > file_bytes || footer->index_disk_bytes > file_bytes ||
 		footer->index_offset < first + SHARD_BLOCK_ALIGN || footer->index_offset % SHARD_BLOCK_ALIGN != 0 ||
@@ -307,7 +320,10 @@ static int index_records_parse(const char *path, const struct shard_footer_disk 
 			if (record->bytes > index->max_record_bytes)
 				index->max_record_bytes = record->bytes;
 		}
-		if (table + images != block->raw_bytes)
+		/* Behind the images stand at least the sizes of the records' fields. */
+		uint64_t fields = footer->field_table_bytes == 0 ? 0 : sizeof(uint32_t) * (uint64_t)block->record_count;
+		uint64_t filled = table + images + fields;
+		if (footer->field_table_bytes == 0 ? filled != block->raw_bytes : filled > block->raw_bytes)
 			return error_set(err, ERROR_FORMAT, "'%s': the index's records do not fill block %u", path, b);
 		for (uint32_t r = 0; r < block->record_count; r++)
 			index->records[block->first_record + r].offset += (uint32_t)table;

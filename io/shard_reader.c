@@ -23,6 +23,7 @@ struct shard {
 	char **classes;
 	uint32_t class_count;
 	struct shard_index index;
+	struct shard_fields fields;
 	ZSTD_DDict *dictionary; /* read-only from here on, so that all unpackers share it */
 	uint32_t dictionary_bytes;
 	uint16_t version_minor;
@@ -72,13 +73,16 @@ static int shard_load(struct shard *shard, struct error *err)
 	if (rc == 0)
 		rc = shard_load_dictionary(shard->fd, shard->path, &footer, &shard->dictionary, err);
 	if (rc == 0)
+		rc = shard_load_fields(shard->fd, shard->path, &footer, &shard->fields, err);
+	if (rc == 0)
 		rc = shard_load_index(shard->fd, shard->path, &footer, &shard->index, err);
 	if (rc != 0)
 		return rc;
 	shard->class_count = footer.class_count;
 	shard->dictionary_bytes = footer.dictionary_bytes;
 	shard->version_minor = header.version_minor;
-	shard->origin = strndup(header.origin, header.origin_bytes);
+	shard->origin =
+		strndup((const char *)&header + offsetof(struct shard_header_disk, origin), header.origin_bytes);
 	if (shard->origin == NULL)
 		return error_set(err, ERROR_MEMORY, "out of memory for '%s'", shard->path);
 	uint64_t parts[2] = {footer.class_hash, shard->index.hash};
@@ -205,6 +209,16 @@ size_t shard_dictionary_memory(const struct shard *shard)
 	return ZSTD_sizeof_DDict(shard->dictionary);
 }
 
+bool shard_has_meta(const struct shard *shard)
+{
+	return shard->fields.meta_id != 0;
+}
+
+const struct shard_fields *shard_fields(const struct shard *shard)
+{
+	return &shard->fields;
+}
+
 unsigned shard_version_minor(const struct shard *shard)
 {
 	return shard->version_minor;
@@ -243,45 +257,5 @@ int shard_unpack(const struct shard *shard, uint32_t block, const void *disk, si
 		raw, expected->raw_bytes);
 	if (fault != NULL)
 		return shard_damaged_block(shard->path, &shard->index, block, fault, err);
-	return 0;
-}
-
-int shard_read_record(
-	const struct shard *shard, uint32_t record, unsigned char **data, size_t *bytes, struct error *err)
-{
-	if (record >= shard->index.record_count)
-		return error_set(err, ERROR_USAGE, "'%s' has %u records, there is no record %u", shard->path,
-			shard->index.record_count, record);
-	const struct shard_record *entry = shard_record(shard, record);
-	const struct shard_block *block = shard_block(shard, entry->block);
-	/* Whole pages into aligned memory: the descriptor may be O_DIRECT. The file goes on behind every block. */
-	size_t disk_bytes = shard_align(block->disk_bytes);
-	unsigned char *disk = aligned_alloc(SHARD_BLOCK_ALIGN, disk_bytes), *raw = malloc(block->raw_bytes);
-	unsigned char *image = malloc(entry->bytes);
-	struct shard_unpacker *unpacker = shard_unpacker_create(err);
-	int rc = 0;
-	if (disk == NULL || raw == NULL || image == NULL || unpacker == NULL) {
-		error_set(err, ERROR_MEMORY, "out of memory for record %u of '%s'", record, shard->path);
-		rc = ERROR_MEMORY;
-	}
-	if (rc == 0)
-		rc = shard_pread(shard->fd, shard->path, disk, disk_bytes, block->offset, err);
-	if (rc == 0)
-		rc = shard_unpack(shard, entry->block, disk, disk_bytes, unpacker, raw, block->raw_bytes, true, err);
-	if (rc == 0) {
-		memcpy(image, raw + entry->offset, entry->bytes);
-		if (XXH3_64bits(image, entry->bytes) != entry->hash)
-			rc = error_set(err, ERROR_DAMAGED, "'%s': record %u ('%.200s') is damaged: hash", shard->path,
-				record, entry->key);
-	}
-	shard_unpacker_destroy(unpacker);
-	free(disk);
-	free(raw);
-	if (rc != 0) {
-		free(image);
-		return rc;
-	}
-	*data = image;
-	*bytes = entry->bytes;
 	return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several shards as one data set: records are numbered through, in the order of the paths. */
+/* Several shards as one data set: records are numbered through, in the order of the paths and of manifests. */
 #include "io/shard.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+
+#include "io/shard_manifest.h"
 
 struct shard_set {
 	unsigned count;
@@ -27,38 +29,71 @@ static int classes_agree(const struct shard *a, const struct shard *b, struct er
 	return 0;
 }
 
+/* Opens one more. expected: what the manifest says of it, or NULL. */
+static int set_add(struct shard_set *set, const char *path, bool direct, const struct shard_manifest_part *expected,
+	struct error *err)
+{
+	struct shard **shards = reallocarray(set->shards, set->count + (size_t)1, sizeof(struct shard *));
+	uint64_t *first = reallocarray(set->first, set->count + (size_t)2, sizeof *set->first);
+	set->shards = shards != NULL ? shards : set->shards;
+	set->first = first != NULL ? first : set->first;
+	if (shards == NULL || first == NULL)
+		return error_set(err, ERROR_MEMORY, "out of memory for %u shards", set->count + 1);
+	struct shard *shard = shard_open(path, direct, err);
+	if (shard == NULL)
+		return err->code;
+	if (set->count == 0)
+		first[0] = 0;
+	shards[set->count] = shard;
+	first[set->count + 1] = first[set->count] + shard_records(shard);
+	set->count++;
+	if (expected != NULL && expected->fingerprint != shard_fingerprint(shard))
+		return error_set(err, ERROR_MISMATCH,
+			"'%s' is another file than the one that the manifest of its set names", path);
+	return classes_agree(shards[0], shard, err);
+}
+
+static int set_add_manifest(struct shard_set *set, const char *path, bool direct, struct error *err)
+{
+	struct shard_manifest manifest;
+	int rc = shard_manifest_read(path, &manifest, err);
+	for (unsigned i = 0; i < manifest.count && rc == 0; i++) {
+		char *file = shard_manifest_beside(path, manifest.parts[i].file);
+		rc = file == NULL ? error_set(err, ERROR_MEMORY, "out of memory for the set '%s'", path)
+				  : set_add(set, file, direct, &manifest.parts[i], err);
+		free(file);
+	}
+	shard_manifest_free(&manifest);
+	return rc;
+}
+
+static int fingerprint_make(struct shard_set *set, struct error *err)
+{
+	uint64_t *prints = calloc(set->count, sizeof *prints);
+	if (prints == NULL)
+		return error_set(err, ERROR_MEMORY, "out of memory for %u shards", set->count);
+	for (unsigned i = 0; i < set->count; i++)
+		prints[i] = shard_fingerprint(set->shards[i]);
+	set->fingerprint = XXH3_64bits(prints, set->count * sizeof *prints);
+	free(prints);
+	return 0;
+}
+
 struct shard_set *shard_set_open(const char *const *paths, unsigned count, bool direct, struct error *err)
 {
 	struct shard_set *set = calloc(1, sizeof *set);
-	if (count == 0) {
-		error_set(err, ERROR_USAGE, "no shard was named");
-		free(set);
-		return NULL;
-	}
-	if (set != NULL) {
-		set->shards = calloc(count, sizeof(struct shard *));
-		set->first = calloc((size_t)count + 1, sizeof *set->first);
-	}
-	uint64_t *prints = calloc(count, sizeof *prints);
-	if (set == NULL || set->shards == NULL || set->first == NULL || prints == NULL) {
-		error_set(err, ERROR_MEMORY, "out of memory for %u shards", count);
-		goto failed;
-	}
-	for (unsigned i = 0; i < count; i++) {
-		set->shards[i] = shard_open(paths[i], direct, err);
-		if (set->shards[i] == NULL)
-			goto failed;
-		set->count = i + 1;
-		if (classes_agree(set->shards[0], set->shards[i], err) != 0)
-			goto failed;
-		set->first[i + 1] = set->first[i] + shard_records(set->shards[i]);
-		prints[i] = shard_fingerprint(set->shards[i]);
-	}
-	set->fingerprint = XXH3_64bits(prints, count * sizeof *prints);
-	free(prints);
-	return set;
-failed:
-	free(prints);
+	int rc = 0;
+	if (count == 0)
+		rc = error_set(err, ERROR_USAGE, "no shard was named");
+	else if (set == NULL)
+		rc = error_set(err, ERROR_MEMORY, "out of memory for %u shards", count);
+	for (unsigned i = 0; i < count && rc == 0; i++)
+		rc = shard_manifest_named(paths[i]) ? set_add_manifest(set, paths[i], direct, err)
+						    : set_add(set, paths[i], direct, NULL, err);
+	if (rc == 0)
+		rc = fingerprint_make(set, err);
+	if (rc == 0)
+		return set;
 	shard_set_close(set);
 	return NULL;
 }

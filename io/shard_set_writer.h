@@ -24,6 +24,9 @@ struct shard_set_writer_config {
 	struct shard_tuner_config tuner;
 	uint64_t shard_bytes; /* a shard ends with the block that reaches this; 0: one shard, no manifest */
 	bool resume;
+	/* Records are added to the set that stands at `path`, which then appears with them: to a shard in the same
+	 * file, of which blocks are copied, to a set as further shards. Classes must be the set's. Excludes resume. */
+	bool append;
 	uint64_t identity; /* a hash of all that decides which records come: inputs, options */
 };
 
@@ -32,11 +35,12 @@ struct shard_set_writer;
 /* Where there is unfinished work and no `resume`, it is removed. With `resume` and another identity: ERROR_MISMATCH. */
 struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_config *config, struct error *err);
 
-/* Records that an earlier run has left; add() goes on behind them. */
+/* Records that an earlier run has left, or that are appended to; add() goes on behind them. */
 uint64_t shard_set_writer_resumed(const struct shard_set_writer *writer);
 /* Calls `each` for every one of them, in order; a result other than 0 ends it and is returned. */
 int shard_set_writer_each_resumed(const struct shard_set_writer *writer,
-	int (*each)(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash), void *ctx);
+	int (*each)(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash), void *ctx,
+	struct error *err);
 
 /* Copies the record. */
 int shard_set_writer_add(struct shard_set_writer *writer, const struct shard_record_in *record, struct error *err);

@@ -282,11 +282,7 @@ static int ends_check(struct verifier *v, struct error *err)
 	if (v->header_sound && v->footer_sound && !shard_ends_agree(&header, &v->footer))
 		damage(v, "'%s': header and footer are not of one file", v->path);
 	if (v->header_sound && !v->footer_sound) {
-		v->footer.class_bytes = header.class_bytes;
-		v->footer.class_hash = header.class_hash;
-		v->footer.class_count = header.class_count;
-		v->footer.dictionary_bytes = header.dictionary_bytes;
-		v->footer.dictionary_hash = header.dictionary_hash;
+		shard_footer_repeat(&v->footer, &header);
 		/* The same bounds as geometry_fault() holds for a footer. */
 		if (header.class_count > SHARD_MAX_CLASSES || header.class_bytes > v->file_bytes ||
 			header.class_bytes > (2 + SHARD_MAX_CLASS_NAME) * (uint64_t)header.class_count) {

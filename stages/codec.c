@@ -82,6 +82,13 @@ void codec_context_destroy(struct codec_context *context)
 	free(context);
 }
 
+int codec_context_reserve(
+	struct codec_context *context, enum shard_codec codec, uint32_t width, size_t image_bytes, struct error *err)
+{
+	const struct codec_backend *backend = backends[codec];
+	return backend->reserve == NULL ? 0 : backend->reserve(context->state[codec], width, image_bytes, err);
+}
+
 /* Sizes that the caller, or a record, got wrong. */
 static int check_sizes(enum shard_codec codec, uint32_t width, uint32_t height, uint64_t need_bytes,
 	size_t capacity_bytes, struct error *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Image codecs behind one table: bytes in, RGB out. Grayscale, CMYK and YCCK JPEG, palette, 16-bit and alpha become
- * 8-bit RGB (alpha is dropped after compositing nothing: colours as stored). A truncated image is an error.
+ * 8-bit RGB (alpha is dropped after compositing nothing: colours as stored). A truncated image is an error unless asked
+ * for (codec_decode_cut).
  */
 #ifndef RINGCLR_STAGES_CODEC_H
 #define RINGCLR_STAGES_CODEC_H
@@ -28,6 +29,14 @@ int codec_probe(const void *data, size_t bytes, struct codec_info *info, struct 
 struct codec_context;
 struct codec_context *codec_context_create(enum cpu_isa isa, struct error *err);
 void codec_context_destroy(struct codec_context *context); /* NULL is allowed */
+
+/* Takes now what decoding images of that codec and width, of no more than image_bytes encoded, will take: then baseline
+ * JPEG allocates nothing more by region or check. That is 98 bytes for each pixel of width and image_bytes (unreserved
+ * it grows to 5/4 of that), and all that a context holds between images. While it decodes, a library takes its own:
+ * libjpeg up to 8 bytes a pixel of the image if it is progressive, libwebp up to 5, libspng and baseline JPEG a few
+ * rows; and only after the header has been found to say the width and height that the caller has allowed. */
+int codec_context_reserve(
+	struct codec_context *context, enum shard_codec codec, uint32_t width, size_t image_bytes, struct error *err);
 
 /* Decodes to rgb [height][width][3] (capacity_bytes at least width * height * 3). width, height: what the index
  * says; an image of another size is ERROR_DECODE. For SHARD_RAW, bytes must be exactly width * height * 3. */
@@ -81,9 +90,21 @@ int codec_decode_region(struct codec_context *context, enum shard_codec codec, c
 /* Bytes that a buffer must have for any region of an image of that size, whatever its format. */
 size_t codec_region_bytes(uint32_t width, uint32_t height);
 
-/* Encoding, for pack and synth: PNG, WebP lossy (quality 0..100) and lossless. *out is malloc'd. */
+/* Encoding, for pack and synth: PNG, WebP lossy (quality 0..100) and lossless, JPEG (quality 1..100, sides up to
+ * 65,500). *out is malloc'd. JPEG's quality is libjpeg's and everyone's; below 90 chroma has half the resolution both
+ * ways (4:2:0, as Pillow's default), from there on full resolution (4:4:4, as ImageMagick's). */
 int codec_encode_png(const uint8_t *rgb, uint32_t width, uint32_t height, void **out, size_t *bytes, struct error *err);
 int codec_encode_webp(const uint8_t *rgb, uint32_t width, uint32_t height, int lossless, float quality, void **out,
 	size_t *bytes, struct error *err);
+int codec_encode_jpeg(
+	const uint8_t *rgb, uint32_t width, uint32_t height, int quality, void **out, size_t *bytes, struct error *err);
+
+/* A JPEG that codec_check() takes becomes one that is the right way up as stored, if it is of that Exif orientation,
+ * without loss: its coefficients are rearranged. A file cut short becomes whole, what is missing written as libjpeg
+ * fills it; orientation 1 does only that. CODEC_TURN_LOSSY when the size (not a whole number of MCUs towards an edge
+ * that becomes the left or upper one) or the sampling does not allow it: pixels are then to be turned and encoded. */
+enum { CODEC_TURN_LOSSY = 1 };
+int codec_turn_jpeg(
+	const void *data, size_t bytes, unsigned orientation, void **out, size_t *out_bytes, struct error *err);
 
 #endif

@@ -27,6 +27,8 @@ struct codec_backend {
 	/* State that lives as long as its thread; NULL: the format needs none. */
 	void *(*state_create)(enum cpu_isa isa);
 	void (*state_destroy)(void *state);
+	/* As codec_context_reserve(); NULL: the state does not grow. */
+	int (*reserve)(void *state, uint32_t width, size_t image_bytes, struct error *err);
 	/* rgb has room for width * height * 3 bytes, width and height are 1..SHARD_MAX_SIDE. Nothing may be allocated
 	 * for an image before its header has been found to say width x height (codec_same_size). cut: NULL, or false
 	 * and to be set as codec_decode_cut() says. */

@@ -245,6 +245,12 @@ static void *jpeg_state_create(enum cpu_isa isa)
 	return NULL;
 }
 
+static int jpeg_reserve(void *pointer, uint32_t width, size_t image_bytes, struct error *err)
+{
+	const struct jpeg_state *state = pointer;
+	return jpeg_decoder_reserve(state->own, width, image_bytes, err);
+}
+
 static int jpeg_probe(const void *data, size_t bytes, uint32_t *width, uint32_t *height, struct error *err)
 {
 	struct jpeg_state *state = calloc(1, sizeof *state);
@@ -297,6 +303,7 @@ const struct codec_backend codec_backend_jpeg = {
 	.probe = jpeg_probe,
 	.state_create = jpeg_state_create,
 	.state_destroy = jpeg_state_destroy,
+	.reserve = jpeg_reserve,
 	.decode = jpeg_decode,
 	.check = jpeg_check,
 	.decode_region = jpeg_region,

@@ -20,6 +20,7 @@
  */
 #include "stages/jpeg_decode.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,10 +29,7 @@
 #include "stages/jpeg_kernels.h"
 
 /* Coefficients of CHUNK_MCUS stay in the first-level cache beside the tables; a multiple of JPEG_LANES_MAX. */
-enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8, CHUNK_MCUS = 16 };
-
-/* From PREDICTION_MAX the DC predictions cannot reach 2^31 within PREDICTED_MCUS, of 4 blocks a component at most. */
-enum { PREDICTION_MAX = 1 << 30, PREDICTED_MCUS = (1 << 30) / (4 * 32767) };
+enum { RING_ROWS = 32, MARGIN = 64, KEPT_TABLES = 8, CHUNK_MCUS = 16, MCU_SIDE = 16 /* at most */ };
 
 struct memory {
 	void *data;
@@ -80,6 +78,12 @@ struct decoding {
 	uint8_t *chroma[2]; /* rows upsampled */
 };
 
+/* Coefficients of a group of blocks and what lies behind them. */
+static size_t group_stride(unsigned lanes)
+{
+	return (size_t)lanes * 64 + JPEG_GROUP_GAP;
+}
+
 static uint32_t ceil_div(uint64_t a, uint64_t b)
 {
 	return (uint32_t)((a + b - 1) / b);
@@ -115,18 +119,38 @@ size_t jpeg_decode_stride(uint32_t width)
 	return round_up(width, JPEG_COLOUR_STEP) * 4;
 }
 
-/* At least `bytes`, with a quarter to spare so that slowly growing images do not each allocate. NULL: no memory. */
-static void *memory_of(struct memory *memory, size_t bytes)
+/* At least `bytes`, and if that is more than ever, with `spare` bytes more. NULL: no memory. */
+static void *memory_with(struct memory *memory, size_t bytes, size_t spare)
 {
 	if (bytes <= memory->bytes)
 		return memory->data;
-	const size_t larger = round_up(bytes + bytes / 4, 64);
+	const size_t larger = round_up(bytes + spare, 64);
 	free(memory->data);
 	memory->data = aligned_alloc(64, larger);
 	memory->bytes = memory->data == NULL ? 0 : larger;
 	if (memory->data != NULL)
 		memset(memory->data, 0, larger);
 	return memory->data;
+}
+
+/* A quarter to spare, so that slowly growing images do not each allocate. */
+static void *memory_of(struct memory *memory, size_t bytes)
+{
+	return memory_with(memory, bytes, bytes / 4);
+}
+
+/* As plan_memory() adds up for the whole width, where an MCU row is longest. */
+int jpeg_decoder_reserve(struct jpeg_decoder *decoder, uint32_t width, size_t file_bytes, struct error *err)
+{
+	const unsigned lanes = decoder->kernels->lanes;
+	const size_t groups = (size_t)CHUNK_MCUS * JPEG_BLOCKS_MAX / lanes;
+	const size_t stride = round_up(width, (size_t)CHUNK_MCUS * MCU_SIDE) + 2 * MARGIN + JPEG_COLOUR_STEP;
+	const size_t row_bytes = round_up(width, JPEG_COLOUR_STEP) + JPEG_COLOUR_STEP;
+	if (memory_with(&decoder->stream, file_bytes + JPEG_PADDING, 0) == NULL ||
+		memory_with(&decoder->coefficients, groups * group_stride(lanes) * sizeof(int16_t), 0) == NULL ||
+		memory_with(&decoder->samples, (size_t)JPEG_COMPONENTS * RING_ROWS * stride + 2 * row_bytes, 0) == NULL)
+		return error_set(err, ERROR_MEMORY, "JPEG: no memory to decode images %" PRIu32 " pixels wide", width);
+	return 0;
 }
 
 /* The table of a definition, made now or before. The image's own tables, at most three of a class, are never evicted.
@@ -216,14 +240,14 @@ static bool plan_memory(struct decoding *decoding, size_t bytes)
 	struct jpeg_decoder *decoder = decoding->decoder;
 	const unsigned lanes = decoder->kernels->lanes;
 	const size_t mcus = decoding->last_column - decoding->first_column + 1;
-	const size_t group_stride = (size_t)lanes * 64 + JPEG_GROUP_GAP;
+	const size_t stride = group_stride(lanes);
 	size_t coefficients = 0, samples = 0;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
 		c->groups = (size_t)CHUNK_MCUS * c->horizontal / lanes;
 		c->stride = round_up(mcus, CHUNK_MCUS) * c->horizontal * c->size + 2 * MARGIN + JPEG_COLOUR_STEP;
 		c->origin = decoding->first_column * c->horizontal * c->size;
-		coefficients += c->vertical * c->groups * group_stride;
+		coefficients += c->vertical * c->groups * stride;
 		samples += RING_ROWS * c->stride;
 	}
 	const size_t row_bytes = round_up(decoding->x_end - decoding->x, JPEG_COLOUR_STEP) + JPEG_COLOUR_STEP;
@@ -236,7 +260,7 @@ static bool plan_memory(struct decoding *decoding, size_t bytes)
 		struct component *c = &decoding->component[i];
 		c->coefficients = block;
 		c->samples = sample + MARGIN;
-		block += c->vertical * c->groups * group_stride;
+		block += c->vertical * c->groups * stride;
 		sample += RING_ROWS * c->stride;
 	}
 	decoding->chroma[0] = sample;
@@ -285,16 +309,6 @@ static const uint8_t *next_interval(struct decoding *decoding)
 	return at + 2;
 }
 
-/* DC coefficients are sums of differences of 16 bits and must stay below 32; libjpeg says so too. No image comes near.
- */
-static bool is_far_off(const struct jpeg_mcu *mcu)
-{
-	bool far = false;
-	for (unsigned i = 0; i < JPEG_COMPONENTS; i++)
-		far |= mcu->prediction[i] > PREDICTION_MAX || mcu->prediction[i] < -PREDICTION_MAX;
-	return far;
-}
-
 static bool take_mcus(struct decoding *decoding, uint64_t count, bool keep)
 {
 	const uint32_t interval = decoding->header.restart_interval;
@@ -310,10 +324,10 @@ static bool take_mcus(struct decoding *decoding, uint64_t count, bool keep)
 			}
 			start_interval(decoding, from);
 		}
-		uint32_t now = count < PREDICTED_MCUS ? (uint32_t)count : PREDICTED_MCUS;
+		uint32_t now = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
 		if (interval != 0 && now > decoding->left)
 			now = decoding->left;
-		if (!jpeg_huffman_decode(&decoding->bits, &decoding->mcu, now, keep) || is_far_off(&decoding->mcu))
+		if (!jpeg_huffman_decode(&decoding->bits, &decoding->mcu, now, keep))
 			return false;
 		count -= now;
 		decoding->left -= interval != 0 ? now : 0;
@@ -326,14 +340,14 @@ static bool decode_chunk(struct decoding *decoding, uint32_t row, uint32_t skipp
 {
 	const struct jpeg_kernels *kernels = decoding->decoder->kernels;
 	const unsigned lanes = kernels->lanes;
-	const size_t group_stride = (size_t)lanes * 64 + JPEG_GROUP_GAP;
+	const size_t stride = group_stride(lanes);
 	struct jpeg_block *block = decoding->mcu.block;
 	for (unsigned i = 0; i < decoding->header.components; i++) {
 		struct component *c = &decoding->component[i];
 		c->groups = (mcus * c->horizontal + lanes - 1) / lanes;
-		memset(c->coefficients, 0, c->vertical * c->groups * group_stride * sizeof *c->coefficients);
+		memset(c->coefficients, 0, c->vertical * c->groups * stride * sizeof *c->coefficients);
 		for (unsigned b = 0; b < c->vertical * c->horizontal; b++, block++) {
-			block->coefficients = c->coefficients + b / c->horizontal * c->groups * group_stride;
+			block->coefficients = c->coefficients + b / c->horizontal * c->groups * stride;
 			block->index = b % c->horizontal;
 		}
 	}
@@ -345,7 +359,7 @@ static bool decode_chunk(struct decoding *decoding, uint32_t row, uint32_t skipp
 			const size_t first = (row * c->vertical + v) * c->size % RING_ROWS;
 			kernels->idct[c->size_log2](
 				c->samples + first * c->stride + (size_t)skipped * c->horizontal * c->size, c->stride,
-				c->coefficients + v * c->groups * group_stride, c->quantisation, c->groups);
+				c->coefficients + v * c->groups * stride, c->quantisation, c->groups);
 		}
 	}
 	return true;

@@ -15,6 +15,9 @@ struct jpeg_decoder;
 struct jpeg_decoder *jpeg_decoder_create(enum cpu_isa isa); /* NULL: no memory */
 void jpeg_decoder_destroy(struct jpeg_decoder *decoder);    /* NULL is allowed */
 
+/* All the memory that files of that size and width can need. */
+int jpeg_decoder_reserve(struct jpeg_decoder *decoder, uint32_t width, size_t file_bytes, struct error *err);
+
 /* Bytes from one row to the next, of `width` pixels decoded. */
 size_t jpeg_decode_stride(uint32_t width);
 

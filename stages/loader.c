@@ -30,6 +30,8 @@ struct extremes {
 	size_t raw_bytes, record_bytes;
 	uint32_t width, height;
 	size_t pixels_bytes;
+	uint32_t width_of[SHARD_CODECS]; /* widest image and longest record of each codec; 0: there is none */
+	size_t bytes_of[SHARD_CODECS];
 };
 
 static struct extremes find_extremes(const struct shard_set *set)
@@ -44,6 +46,10 @@ static struct extremes find_extremes(const struct shard_set *set)
 		for (uint32_t r = 0; r < shard_records(shard); r++) {
 			const struct shard_record *record = shard_record(shard, r);
 			size_t pixels = codec_region_bytes(record->width, record->height);
+			uint32_t *width = &most.width_of[record->codec];
+			size_t *bytes = &most.bytes_of[record->codec];
+			*width = record->width > *width ? record->width : *width;
+			*bytes = record->bytes > *bytes ? record->bytes : *bytes;
 			most.width = record->width > most.width ? record->width : most.width;
 			most.height = record->height > most.height ? record->height : most.height;
 			most.pixels_bytes = pixels > most.pixels_bytes ? pixels : most.pixels_bytes;
@@ -141,6 +147,14 @@ static int create_decode(struct loader *loader, struct arena *arena, const struc
 		bench->codecs = codec_context_create(config->isa, err);
 		if (!bench->pixels || !bench->scratch || !bench->codecs)
 			return err->code;
+		for (unsigned codec = 0; codec < SHARD_CODECS; codec++) {
+			if (most->width_of[codec] == 0)
+				continue;
+			int code = codec_context_reserve(bench->codecs, (enum shard_codec)codec, most->width_of[codec],
+				most->bytes_of[codec], err);
+			if (code < 0)
+				return code;
+		}
 	}
 	return 0;
 }

@@ -7,6 +7,8 @@
 
 #include "tests/helper_shard.h"
 
+#include "io/shard_set_writer.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,21 +103,25 @@ int helper_shard_write(
 int helper_shard_tune(const struct helper_records *records, const struct shard_writer_config *config, size_t dictionary,
 	struct error *err)
 {
-	struct shard_tuner_config own = {.writer = *config, .dictionary = dictionary, .records = records->count};
-	struct shard_choice choice;
-	own.writer.classes = (const char *const *)records->classes;
-	own.writer.class_count = records->class_count;
-	struct shard_tuner *tuner = shard_tuner_create(&own, err);
-	if (tuner == NULL)
+	struct shard_set_writer_config own = {
+		.tuner = {.writer = *config, .dictionary = dictionary, .records = records->count}};
+	struct shard_set_result result;
+	own.tuner.writer.classes = (const char *const *)records->classes;
+	own.tuner.writer.class_count = records->class_count;
+	struct shard_set_writer *writer = shard_set_writer_create(&own, err);
+	if (writer == NULL)
 		return err->code;
 	for (uint32_t i = 0; i < records->count; i++) {
-		int rc = shard_tuner_add(tuner, &records->records[i], err);
+		int rc = shard_set_writer_add(writer, &records->records[i], err);
 		if (rc != 0) {
-			shard_tuner_abandon(tuner);
+			shard_set_writer_abandon(writer, false);
 			return rc;
 		}
 	}
-	return shard_tuner_finish(tuner, &choice, err);
+	int rc = shard_set_writer_finish(writer, &result, err);
+	if (rc == 0)
+		free(result.path);
+	return rc;
 }
 
 static void report_line(void *ctx, const char *line)

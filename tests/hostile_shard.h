@@ -42,10 +42,16 @@ static inline void shard_sign(unsigned char *shard, size_t bytes)
 	if (header.dictionary_bytes > 0 && header.class_bytes <= bytes && dictionary_at <= bytes &&
 		header.dictionary_bytes <= bytes - dictionary_at)
 		header.dictionary_hash = XXH3_64bits(shard + dictionary_at, header.dictionary_bytes);
+	size_t fields_at = dictionary_at + ((size_t)header.dictionary_bytes + 4095) / 4096 * 4096;
+	if ((header.required_flags & SHARD_NEEDS_FIELDS) != 0 && header.class_bytes <= bytes && fields_at <= bytes &&
+		header.field_table_bytes <= bytes - fields_at)
+		header.field_table_hash = XXH3_64bits(shard + fields_at, header.field_table_bytes);
 	blocks_sign(shard, bytes, header.dictionary_hash);
 	header.hash = XXH3_64bits(&header, offsetof(struct shard_header_disk, hash));
 	footer.dictionary_hash = header.dictionary_hash;
 	footer.class_hash = header.class_hash;
+	if ((header.required_flags & SHARD_NEEDS_FIELDS) != 0)
+		footer.field_table_hash = header.field_table_hash;
 	footer.header_hash = header.hash;
 	if (footer.index_offset <= bytes && footer.index_disk_bytes <= bytes - footer.index_offset)
 		footer.index_hash = XXH3_64bits(shard + footer.index_offset, (size_t)footer.index_disk_bytes);
@@ -66,19 +72,28 @@ static inline int shard_exercise(const char *path)
 	struct shard *shard = shard_open(path, false, &err);
 	if (shard == NULL)
 		return err.code;
+	struct shard_cursor *cursor = shard_cursor_create(shard, &err);
 	hostile_sink += strlen(shard_origin(shard));
 	for (uint32_t i = 0; i < shard_classes(shard); i++)
 		hostile_sink += strlen(shard_class(shard, i));
 	for (uint32_t i = 0; i < shard_records(shard); i++) {
-		const struct shard_record *record = shard_record(shard, i);
+		struct shard_record_in record;
 		unsigned char *data = NULL;
 		size_t bytes = 0;
 		err = (struct error){0};
-		hostile_sink += strlen(record->key);
-		if (i < 20 && shard_read_record(shard, i, &data, &bytes, &err) == 0)
+		hostile_sink += strlen(shard_record(shard, i)->key);
+		if (i < 3 && shard_read_record(shard, i, &data, &bytes, &err) == 0)
 			hostile_sink += data[0] + data[bytes - 1];
 		free(data);
+		err = (struct error){0};
+		if (i > 50 || cursor == NULL || shard_cursor_get(cursor, i, &record, &err) != 0)
+			continue;
+		for (size_t j = 0; j < record.bytes; j++)
+			hostile_sink += ((const unsigned char *)record.data)[j];
+		for (size_t j = 0; j < record.meta_bytes; j++)
+			hostile_sink += (unsigned char)record.meta[j];
 	}
+	shard_cursor_destroy(cursor);
 	shard_close(shard);
 	return 0;
 }

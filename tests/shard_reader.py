@@ -1,30 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a shard by docs/SHARD_FORMAT.md alone.
+"""Reads a shard by docs/SHARD_FORMAT.md alone, with the system's libzstd and libxxhash.
 
-shard_reader.py FILE            one line a record: number, block, bytes, label, width, height, codec, key
+shard_reader.py FILE            one line a record: number, block, hash, bytes, label, width, height, codec, key, tab, metadata
 shard_reader.py FILE NUMBER     the bytes of that record's image, on standard output
-shard_reader.py --blocks FILE   the same list without index and footer, from the blocks alone
-
-Decompression and hashes come from the system's libzstd and libxxhash.
 """
 import ctypes
 import struct
 import sys
 
-ZSTD = ctypes.CDLL("libzstd.so.1")
-ZSTD.ZSTD_decompress.restype = ctypes.c_size_t
-ZSTD.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-ZSTD.ZSTD_createDCtx.restype = ctypes.c_void_p
-ZSTD.ZSTD_decompress_usingDict.restype = ctypes.c_size_t
-ZSTD.ZSTD_decompress_usingDict.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t,
-                                           ctypes.c_char_p, ctypes.c_size_t]
+ZSTD, XXH = ctypes.CDLL("libzstd.so.1"), ctypes.CDLL("libxxhash.so.0")
+ZSTD.ZSTD_createDCtx.restype, ZSTD.ZSTD_decompress_usingDict.restype = ctypes.c_void_p, ctypes.c_size_t
+ZSTD.ZSTD_decompress_usingDict.argtypes = [ctypes.c_void_p] + [ctypes.c_char_p, ctypes.c_size_t] * 3
 CONTEXT = ZSTD.ZSTD_createDCtx()
-XXH = ctypes.CDLL("libxxhash.so.0")
-XXH.XXH3_64bits.restype = ctypes.c_uint64
-XXH.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-PAGE = 4096
-CODECS = {0: "raw", 1: "jpeg", 2: "webp", 3: "png"}
+XXH.XXH3_64bits.restype, XXH.XXH3_64bits.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
+PAGE, CODECS = 4096, ["raw", "jpeg", "webp", "png"]
+DICTIONARY, FIELDS, REQUIRED, OF_FILE = 1, 2, 1, 2  # two bits of required_flags, two of a field's flags
+get = struct.unpack_from
 
 
 def need(condition, what):
@@ -36,130 +28,122 @@ def up(size):
     return (size + PAGE - 1) // PAGE * PAGE
 
 
-def check_hash(data, expected, what):
-    need(XXH.XXH3_64bits(data, len(data)) == expected, f"the hash of {what} is wrong")
+def checked(data, digest, what):
+    need(XXH.XXH3_64bits(data, len(data)) == digest, f"the hash of {what} is wrong")
+    return data
 
 
-def expand(data, compression, raw_bytes, what, dictionary=None):
+def expand(data, compression, raw_bytes, what, dictionary=b""):
     need(compression in (0, 1) or (compression == 2 and dictionary), f"the compression of {what} is unknown")
     if compression > 0:
         need(raw_bytes <= 1024 * len(data) + 1048576, f"the size of {what} is out of bounds")
-        raw = ctypes.create_string_buffer(raw_bytes)
-        if compression == 1:
-            got = ZSTD.ZSTD_decompress(raw, raw_bytes, data, len(data))
-        else:
-            got = ZSTD.ZSTD_decompress_usingDict(CONTEXT, raw, raw_bytes, data, len(data), dictionary, len(dictionary))
+        raw, used = ctypes.create_string_buffer(raw_bytes), dictionary if compression == 2 else b""
+        got = ZSTD.ZSTD_decompress_usingDict(CONTEXT, raw, raw_bytes, data, len(data), used, len(used))
         data = raw.raw[:got] if got <= raw_bytes else b""
     need(len(data) == raw_bytes, f"{what} does not have the size it states")
     return data
 
 
 def record_entries(data, at, count):
-    """Yields (entry, offset behind it)."""
+    entries = []
     for _ in range(count):
-        digest, size, label, width, height, codec, _, key_bytes = struct.unpack_from("<QIiHHBBH", data, at)
-        key = data[at + 24 : at + 24 + key_bytes]
+        *values, _, key_bytes = get("<QIiHHBBH", data, at)
+        values.append(data[at + 24 : at + 24 + key_bytes].decode())
+        entries.append(dict(zip(("hash", "bytes", "label", "width", "height", "codec", "key"), values)))
         at += 24 + key_bytes
-        yield {"hash": digest, "bytes": size, "label": label, "width": width, "height": height, "codec": codec, "key": key}, at
+    return entries, at
 
 
 class Shard:
-    def __init__(self, path, trust_index=True):
+    def __init__(self, path):
         with open(path, "rb") as file:
             self.file = file.read()
         self.read_header()
-        if trust_index:
-            self.read_footer()
-            self.read_index()
-        else:
-            self.find_blocks()
+        self.read_index()
 
     def read_header(self):
-        header = self.file[:PAGE]
-        magic, major, _, required, _, size, _, count, class_bytes, class_hash, origin_bytes, dictionary_bytes, self.dictionary_hash = (
-            struct.unpack_from("<8sHHIIIIIQQIIQ", header)
-        )
-        need(magic == b"\x89RING\r\n\x1a", "no shard")
-        (self.header_hash,) = struct.unpack_from("<Q", header, 4088)
-        check_hash(header[:4088], self.header_hash, "header")
-        need(major == 1 and required in (0, 1) and size == PAGE, "a version that this reader does not know")
-        self.origin = header[64 : 64 + origin_bytes].decode()
-        table = self.file[PAGE : PAGE + class_bytes]
-        check_hash(table, class_hash, "class table")
-        self.classes, at = [], 0
+        need(self.file[:8] == b"\x89RING\r\n\x1a", "no shard")
+        (self.header_hash,) = get("<Q", self.file, 4088)
+        header = checked(self.file[:4088], self.header_hash, "header")
+        major, flags, size, count, class_bytes, class_hash, dictionary_bytes, dictionary_hash = (
+            get("<HxxI4xI4xIQQ4xIQ", header, 8))
+        need(major == 1 and flags & ~(DICTIONARY | FIELDS) == 0 and size == PAGE, "a version that this reader does not know")
+        field_bytes, field_hash = get("<I4xQ", header, 4072) if flags & FIELDS else (0, 0)
+        self.repeated = (class_bytes, class_hash, count, dictionary_hash, dictionary_bytes, field_bytes, field_hash)
+        at = PAGE + up(class_bytes)
+        self.dictionary = flags & DICTIONARY and checked(self.file[at : at + dictionary_bytes], dictionary_hash, "dictionary")
+        at += up(dictionary_bytes)
+        self.read_fields(checked(self.file[at : at + field_bytes], field_hash, "field table") if field_bytes else b"")
+        self.first_block = at + up(field_bytes)
+        table, at, self.classes = checked(self.file[PAGE : PAGE + class_bytes], class_hash, "class table"), 0, []
         for _ in range(count):
-            (length,) = struct.unpack_from("<H", table, at)
-            self.classes.append(table[at + 2 : at + 2 + length].decode())
-            at += 2 + length
+            at, end = at + 2, at + 2 + get("<H", table, at)[0]
+            self.classes.append(table[at:end].decode())
+            at = end
         need(at == class_bytes, "size of the class table")
-        self.dictionary = None
-        self.first_block = PAGE + up(class_bytes)
-        if required & 1:
-            need(1 <= dictionary_bytes <= 1048576, "size of the dictionary")
-            self.dictionary = self.file[self.first_block : self.first_block + dictionary_bytes]
-            check_hash(self.dictionary, self.dictionary_hash, "dictionary")
-            need(self.dictionary[:4] == b"\x37\xa4\x30\xec" and self.dictionary[4:8] != bytes(4), "no dictionary of zstd's format")
-            self.first_block += up(dictionary_bytes)
 
-    def read_footer(self):
-        footer = self.file[-128:]
-        (magic, file_bytes, header_hash, _, _, _, self.block_count, self.record_count, compression, offset, disk_bytes,
-         raw_bytes, index_hash) = struct.unpack_from("<8sQQQQIIIIQQQQ", footer)
-        need(magic == b"RINGEND\n", "no footer: the file was cut off")
-        check_hash(footer[:120], struct.unpack_from("<Q", footer, 120)[0], "footer")
-        dictionary_hash, dictionary_bytes = struct.unpack_from("<QI", footer, 88)
-        need(dictionary_bytes == len(self.dictionary or b"") and dictionary_hash == self.dictionary_hash, "dictionary of another file")
-        need(file_bytes == len(self.file) and header_hash == self.header_hash, "footer of another file")
-        need(offset + up(disk_bytes + 128) == file_bytes, "place of the index")
-        disk = self.file[offset : offset + disk_bytes]
-        check_hash(disk, index_hash, "index")
-        self.index = expand(disk, compression, raw_bytes, "index")
+    def read_fields(self, table):
+        self.has_fields, self.fields, at = len(table) > 0, {}, 0
+        while at < len(table):
+            number, flags, name_bytes, value_bytes = get("<BBHI", table, at)
+            name = table[at + 8 : at + 8 + name_bytes].decode()
+            need(not flags & REQUIRED or (name == "meta" and not flags & OF_FILE), f"the required field '{name}' is unknown")
+            if not flags & OF_FILE:
+                self.fields[number] = name
+            at += 8 + name_bytes + value_bytes
 
     def read_index(self):
-        self.records, at = [], 32 * self.block_count
-        expected = self.first_block
-        for number in range(self.block_count):
-            offset, digest, disk_bytes, _, count, _ = struct.unpack_from("<QQIIII", self.index, 32 * number)
-            need(offset == expected and struct.unpack_from("<Q", self.file, offset + 56)[0] == digest, f"block {number}")
-            expected += up(disk_bytes)
-            for entry, at in record_entries(self.index, at, count):
-                entry["block"], entry["at"] = number, offset
-                self.records.append(entry)
-        need(at == len(self.index) and len(self.records) == self.record_count, "size of the index")
+        (magic, file_bytes, header_hash, class_bytes, class_hash, class_count, block_count, record_count, compression, offset, size,
+         raw_bytes, index_hash, *tables) = get("<8sQQQQIIIIQQQQQIIQ", self.file[-128:])
+        need(magic == b"RINGEND\n", "no footer: the file was cut off")
+        checked(self.file[-128:-8], get("<Q", self.file[-8:])[0], "footer")
+        need((class_bytes, class_hash, class_count, *tables) == self.repeated, "dictionary, classes or fields of another file")
+        need(file_bytes == len(self.file) == offset + up(size + 128) and header_hash == self.header_hash, "footer of another file")
+        index = expand(checked(self.file[offset : offset + size], index_hash, "index"), compression, raw_bytes, "index")
+        at, expected = 32 * block_count, self.first_block
+        self.records = []  # (number of its block, where that lies, place in it, entry)
+        for number in range(block_count):
+            offset, digest, size, _, count, _ = get("<QQIIII", index, 32 * number)
+            need(offset == expected and get("<Q", self.file, offset + 56)[0] == digest, f"block {number}")
+            expected += up(size)
+            entries, at = record_entries(index, at, count)
+            self.records += [(number, offset, place, entry) for place, entry in enumerate(entries)]
+        need(at == len(index) and len(self.records) == record_count, "size of the index")
 
-    def find_blocks(self):
-        self.records, at = [], self.first_block
-        while self.file[at : at + 8] == b"RINGBLK\n":
-            number, disk_bytes, _, count = struct.unpack_from("<IIII", self.file, at + 8)
-            for entry, _ in record_entries(self.payload(at), 0, count):
-                entry["block"], entry["at"] = number, at
-                self.records.append(entry)
-            at += up(disk_bytes)
+    def block(self, at):
+        number, size, raw_bytes, count, compression, dictionary_hash, payload_hash, digest = get("<IIII4xIQ8xQQ", self.file, at + 8)
+        checked(self.file[at : at + 56], digest, f"header of block {number}")
+        disk = checked(self.file[at + 64 : at + size], payload_hash, f"block {number}")
+        need(dictionary_hash == (self.repeated[3] if compression == 2 else 0), f"the dictionary of block {number}")
+        raw = expand(disk, compression, raw_bytes, f"block {number}", self.dictionary)
+        entries, at = record_entries(raw, 0, count)
+        records = []  # (entry, image, fields by name)
+        for entry in entries:
+            records.append((entry, checked(raw[at : at + entry["bytes"]], entry["hash"], f"record '{entry['key']}'"), {}))
+            at += entry["bytes"]
+        for entry, _, fields in records if self.has_fields else []:
+            at, end = at + 4, at + 4 + get("<I", raw, at)[0]
+            while at < end:
+                field, size = get("<B3xI", raw, at)
+                fields[self.fields[field]] = raw[at + 8 : at + 8 + size]
+                at += 8 + size
+            need(at == end, f"fields of record '{entry['key']}'")
+        need(at == len(raw), f"size of block {number}")
+        return records
 
-    def payload(self, at):
-        number, disk_bytes, raw_bytes, _, _, compression = struct.unpack_from("<IIIIII", self.file, at + 8)
-        dictionary_hash, _, payload_hash, digest = struct.unpack_from("<QQQQ", self.file, at + 32)
-        check_hash(self.file[at : at + 56], digest, f"header of block {number}")
-        disk = self.file[at + 64 : at + disk_bytes]
-        check_hash(disk, payload_hash, f"block {number}")
-        need(dictionary_hash == (self.dictionary_hash if compression == 2 else 0), f"the dictionary of block {number}")
-        return expand(disk, compression, raw_bytes, f"block {number}", self.dictionary)
-
-    def image(self, number):
-        record = self.records[number]
-        payload = self.payload(record["at"])
-        count, first = struct.unpack_from("<II", self.file, record["at"] + 20)
-        entries = list(record_entries(payload, 0, count))
-        at = entries[-1][1] + sum(entry["bytes"] for entry, _ in entries[: number - first])
-        data = payload[at : at + record["bytes"]]
-        check_hash(data, record["hash"], f"record {number}")
-        return data
+    def record(self, number):
+        _, at, place, entry = self.records[number]
+        found = self.block(at)[place]
+        need(found[0] == entry, f"record {number} is not as in the index")
+        return found
 
 
 if __name__ == "__main__":
     need(len(sys.argv) in (2, 3), __doc__)
-    if len(sys.argv) == 3 and sys.argv[1] != "--blocks":
-        sys.stdout.buffer.write(Shard(sys.argv[1]).image(int(sys.argv[2])))
-        sys.exit()
-    for i, r in enumerate(Shard(sys.argv[-1], trust_index=sys.argv[1] != "--blocks").records):
-        print(i, r["block"], r["bytes"], r["label"], r["width"], r["height"], CODECS[r["codec"]], r["key"].decode())
+    shard = Shard(sys.argv[1])
+    if len(sys.argv) == 3:
+        sys.exit(not sys.stdout.buffer.write(shard.record(int(sys.argv[2]))[1]))
+    for i, (block, _, _, r) in enumerate(shard.records):
+        meta = shard.record(i)[2].get("meta", b"").decode()
+        line = (i, block, f"{r['hash']:016x}", r["bytes"], r["label"], r["width"], r["height"], CODECS[r["codec"]], r["key"])
+        print(*line, end="\t" + meta + "\n" if meta else "\n")

@@ -7,8 +7,8 @@
  *   - a checkpoint, which is saved between two steps (checkpoint_save);
  *   - a thread that still starts, pinning itself to its processor (placement_pin_self);
  *   - OpenBLAS, which maps a work buffer for each of its callers at their first product, and keeps it;
- *   - decode threads while they decode PNG, JPEG or WebP: those libraries allocate. With raw pixels they may not
- * either.
+ *   - decode threads while they decode PNG or WebP, or JPEG that libjpeg decodes: those libraries allocate. With raw
+ *     pixels and baseline JPEG, for which our own decoder's memory is reserved before, they may not either.
  *
  * Seen are calls that go through the symbols malloc, calloc, realloc, aligned_alloc, memalign, posix_memalign and mmap:
  * those of the program and of every library. Not seen is what the C library does inside itself (a thread's stack).
@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "stages/checkpoint.h"
+#include "stages/codec.h"
 #include "stages/trainer.h"
 #include "tests/helper_files.h"
 #include "tools/command.h"
@@ -188,7 +189,7 @@ int __wrap_trainer_run(struct trainer *trainer, struct placement *placement, str
 
 /* ---- Runs ---- */
 
-static char *folder, *png, *raw; /* a folder; shards of the same images */
+static char *folder, *png, *raw, *jpeg; /* a folder; shards of the same images, and of JPEGs of other sizes */
 
 enum { LINE_BYTES = 8192, MOST_THREADS = 3 /* of a team */ };
 
@@ -237,6 +238,71 @@ static void test_raw_pixels(void **state)
 	train(raw, "pread", "--threads 1 --loader-threads 1 --io pread --quiet");
 }
 
+/* The cache is off: it keeps whole images, which libjpeg decodes. */
+static void test_baseline_jpeg(void **state)
+{
+	(void)state;
+	atomic_store(&decoders_exempt, false);
+	train(jpeg, "jpeg", "--threads 2 --loader-threads 2 --cache none");
+}
+
+/* A picture that no table or buffer is too small for by accident: noise on slopes. */
+static void *make_jpeg(uint32_t width, uint32_t height, int quality, size_t *bytes)
+{
+	uint8_t *rgb = malloc((size_t)width * height * 3);
+	assert_non_null(rgb);
+	for (size_t i = 0; i < (size_t)width * height * 3; i++)
+		rgb[i] = (uint8_t)(i / 3 % width + i * i % 31);
+	void *data;
+	assert_int_equal(codec_encode_jpeg(rgb, width, height, quality, &data, bytes, NULL), 0);
+	free(rgb);
+	return data;
+}
+
+/* Every sampling and scale, at the reserved width and below. */
+static void test_reserved_decoder(void **state)
+{
+	(void)state;
+#ifdef SANITIZED
+	skip();
+#else
+	enum { WIDTHS = 5, HEIGHT = 40 };
+	static const uint32_t widths[WIDTHS] = {1, 255, 256, 257, 1000};
+	for (unsigned i = 0; i < WIDTHS; i++) {
+		const uint32_t width = widths[i];
+		const size_t capacity = codec_region_bytes(width, HEIGHT);
+		uint8_t *buffer = malloc(capacity);
+		for (unsigned isa = 0; isa <= (unsigned)cpu_detect(); isa++) {
+			size_t bytes[2];
+			void *data[2] = {
+				make_jpeg(width, HEIGHT, 80, &bytes[0]), make_jpeg(width, HEIGHT, 95, &bytes[1])};
+			struct codec_context *context = codec_context_create((enum cpu_isa)isa, NULL);
+			assert_int_equal(codec_context_reserve(context, SHARD_JPEG, width, bytes[1], NULL), 0);
+			atomic_store(&faults, 0);
+			atomic_store(&armed, true);
+			int failures = 0;
+			for (unsigned call = 0; call < 8; call++) {
+				const struct codec_region whole = {
+					.width = width, .height = HEIGHT, .scale = 1U << call / 2};
+				struct codec_pixels made;
+				failures += codec_decode_region(context, SHARD_JPEG, data[call % 2], bytes[call % 2],
+						    width, HEIGHT, &whole, buffer, capacity, &made, NULL) != 0;
+				failures += codec_check(context, SHARD_JPEG, data[call % 2], bytes[call % 2], width,
+						    HEIGHT, NULL, NULL) != 0;
+			}
+			atomic_store(&armed, false);
+			assert_int_equal(failures, 0);
+			if (atomic_load(&faults) > 0)
+				fail_msg("width %u: %s", width, first_fault);
+			codec_context_destroy(context);
+			free(data[0]);
+			free(data[1]);
+		}
+		free(buffer);
+	}
+#endif
+}
+
 static void test_images(void **state)
 {
 	(void)state;
@@ -270,6 +336,7 @@ static int set_up(void **state)
 	(void)state;
 	char line[LINE_BYTES];
 	folder = helper_folder_make();
+	jpeg = helper_path(folder, "jpeg.ring");
 	png = helper_path(folder, "png.ring");
 	raw = helper_path(folder, "raw.ring");
 	snprintf(line, sizeof line, "synth %s/images --train 50 --test 10 --size 16", folder);
@@ -277,6 +344,22 @@ static int set_up(void **state)
 	snprintf(line, sizeof line, "pack %s/images --root train -o %s", folder, png);
 	run(command_pack, line);
 	snprintf(line, sizeof line, "pack %s/images --root train --codec raw -o %s", folder, raw);
+	run(command_pack, line);
+	char *photos = helper_path(folder, "photos/all");
+	snprintf(line, sizeof line, "mkdir -p %s", photos);
+	assert_int_equal(system(line), 0); /* NOLINT(cert-env33-c): a folder of the test's own */
+	for (uint32_t i = 0; i < 50; i++) {
+		char name[16];
+		size_t bytes;
+		void *data = make_jpeg(20 + i * 7, 300 - i * 5, i % 2 == 0 ? 80 : 95, &bytes);
+		snprintf(name, sizeof name, "%u.jpg", i);
+		char *path = helper_path(photos, name);
+		helper_file_write(path, data, bytes);
+		free(path);
+		free(data);
+	}
+	free(photos);
+	snprintf(line, sizeof line, "pack %s/photos -o %s", folder, jpeg);
 	run(command_pack, line);
 	return 0;
 }
@@ -286,6 +369,7 @@ static int tear_down(void **state)
 	(void)state;
 	free(png);
 	free(raw);
+	free(jpeg);
 	helper_folder_remove(folder);
 	return 0;
 }
@@ -294,6 +378,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_raw_pixels),
+		cmocka_unit_test(test_baseline_jpeg),
+		cmocka_unit_test(test_reserved_decoder),
 		cmocka_unit_test(test_images),
 		cmocka_unit_test(test_kernels),
 	};

@@ -329,7 +329,7 @@ wait $child
 result "Ctrl-C: exit 130, nothing is left"
 rm slow.bin
 
-for arguments in "pack images" "pack -o x.ring" "pack images -o x.ring --codec jpeg" "pack images -o x.ring --resize-short 8" \
+for arguments in "pack images" "pack -o x.ring" "pack images -o x.ring --codec tiff" "pack images -o x.ring --resize-short 8" \
 	"pack images -o x.ring --quality 50" "pack images -o x.ring --jobs 1000" "pack images -o x.ring --blok 64K" \
 	"pack folder.ring images -o folder.ring" "inspect" "inspect a b" "verify" "frobnicate" ""; do
 	# shellcheck disable=SC2086 # words

@@ -497,6 +497,77 @@ static void jpeg_tables_do_not_leak(void **state)
 	codec_context_destroy(context);
 }
 
+/* What only libjpeg's rules refuse: our parser must leave it to libjpeg (decode() compares the verdicts). */
+static void checks_are_as_strict_as_libjpeg(void **state)
+{
+	(void)state;
+	/* Behind the last block: a marker without content, one that is unknown, a second image's. */
+	static const char *const tails[] = {"\xff\x01\0\x05\xff\xd8\0", "\xff\x02\0\x02", "\xff\xc0\0\x02"};
+	enum { TAIL_MAX = 16, WIDE = 65500, WIDER = 65504 };
+	static const size_t tail_bytes[] = {7, 4, 4};
+	struct error err = {0};
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
+	const struct golden *golden = goldens;
+	while (strcmp(golden->name, "444.jpg") != 0)
+		golden++;
+	uint8_t *rgb;
+	unsigned char *data = malloc(golden->bytes + TAIL_MAX);
+	for (unsigned i = 0; i < sizeof tails / sizeof *tails; i++) {
+		memcpy(data, golden->data, golden->bytes - 2);
+		memcpy(data + golden->bytes - 2, tails[i], tail_bytes[i]);
+		memcpy(data + golden->bytes - 2 + tail_bytes[i], "\xff\xd9", 2);
+		assert_int_equal(decode(context, SHARD_JPEG, data, golden->bytes + tail_bytes[i], golden->width,
+					 golden->height, &rgb, &err),
+			ERROR_DECODE);
+		free(rgb);
+	}
+	free(data);
+	/* As many blocks, but a side too long. */
+	rgb = calloc(WIDE, 8 * 3);
+	size_t bytes;
+	void *long_image;
+	assert_int_equal(codec_encode_jpeg(rgb, WIDE, 8, 95, &long_image, &bytes, &err), 0);
+	free(rgb);
+	assert_int_equal(decode(context, SHARD_JPEG, long_image, bytes, WIDE, 8, &rgb, &err), 0);
+	free(rgb);
+	unsigned char *width = memmem(long_image, bytes, "\xff\xdc", 2);
+	assert_non_null(width);
+	width[1] = WIDER & 255;
+	assert_int_equal(decode(context, SHARD_JPEG, long_image, bytes, WIDER, 8, &rgb, &err), ERROR_DECODE);
+	free(rgb);
+	free(long_image);
+	codec_context_destroy(context);
+}
+
+/* A small file that claims to be huge: the claim is found without decoding, for the caller to refuse; and who does not
+ * is told that there is no such picture, not out of memory. */
+static void claims_are_cheap(void **state)
+{
+	(void)state;
+	enum { HUGE_SIDE = 65500 };
+	struct error err = {0};
+	struct codec_context *context = codec_context_create(cpu_detect(), &err);
+	for (unsigned i = 0; i < golden_count; i++) {
+		const struct golden *golden = &goldens[i];
+		unsigned char *frame = memmem(golden->data, golden->bytes, "\xff\xc0", 2);
+		struct codec_info info;
+		bool cut;
+		if (golden->codec != SHARD_JPEG || frame == NULL)
+			continue;
+		unsigned char kept[4];
+		memcpy(kept, frame + 5, sizeof kept);
+		memcpy(frame + 5, "\xff\xdc\xff\xdc", sizeof kept);
+		assert_int_equal(codec_probe(golden->data, golden->bytes, &info, &err), 0);
+		assert_true(info.width == HUGE_SIDE && info.height == HUGE_SIDE);
+		for (unsigned lenient = 0; lenient < 2; lenient++)
+			assert_int_equal(codec_check(context, SHARD_JPEG, golden->data, golden->bytes, HUGE_SIDE,
+						 HUGE_SIDE, lenient ? &cut : NULL, &err),
+				ERROR_DECODE);
+		memcpy(frame + 5, kept, sizeof kept);
+	}
+	codec_context_destroy(context);
+}
+
 /* A progressive JPEG with a scan for every AC coefficient of every component, once or (refined) twice. */
 static unsigned char *jpeg_of_many_scans(bool refined, unsigned long *bytes)
 {
@@ -619,6 +690,8 @@ int main(void)
 		cmocka_unit_test(refuses_another_size),
 		cmocka_unit_test(raw_is_copied),
 		cmocka_unit_test(jpeg_tables_do_not_leak),
+		cmocka_unit_test(checks_are_as_strict_as_libjpeg),
+		cmocka_unit_test(claims_are_cheap),
 		cmocka_unit_test(refuses_hundreds_of_scans),
 		cmocka_unit_test(encoders_round_trip),
 	};

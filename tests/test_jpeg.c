@@ -22,6 +22,7 @@
 #include "pipeline/cpu.h"
 #include "stages/codec.h"
 #include "stages/jpeg_decode.h"
+#include "stages/jpeg_huffman.h"
 
 struct file {
 	unsigned char *data;
@@ -393,6 +394,27 @@ static void damaged_files(void **state)
 		codec_context_destroy(contexts[i]);
 }
 
+/* As libjpeg has it: a code may not be all ones, and there must be room for all. */
+static void huffman_codes(void **state)
+{
+	(void)state;
+	struct jpeg_huffman table;
+	uint8_t definition[16 + 256] = {1};
+	assert_true(jpeg_huffman_make(&table, true, definition));
+	definition[0] = 2;
+	assert_false(jpeg_huffman_make(&table, true, definition));
+	definition[0] = 1;
+	definition[1] = 1;
+	assert_true(jpeg_huffman_make(&table, true, definition));
+	definition[1] = 2;
+	assert_false(jpeg_huffman_make(&table, true, definition));
+	definition[1] = 0;
+	definition[15] = 255;
+	assert_true(jpeg_huffman_make(&table, true, definition));
+	definition[16] = 16;
+	assert_false(jpeg_huffman_make(&table, false, definition));
+}
+
 static void samples_of_a_folder(void **state)
 {
 	const char *folder = getenv("JPEG_SAMPLES");
@@ -433,6 +455,7 @@ int main(void)
 		cmocka_unit_test(random_images),
 		cmocka_unit_test(others_go_to_libjpeg),
 		cmocka_unit_test(damaged_files),
+		cmocka_unit_test(huffman_codes),
 		cmocka_unit_test(samples_of_a_folder),
 	};
 	return cmocka_run_group_tests(tests, make_decoders, free_decoders);

@@ -18,6 +18,7 @@
 
 #include "io/shard.h"
 #include "io/shard_format.h"
+#include "io/shard_set_writer.h"
 #include "tests/helper_files.h"
 #include "tests/helper_shard.h"
 #include "tests/hostile_shard.h"
@@ -51,24 +52,25 @@ static struct shard_choice tune(const char *path, const struct helper_records *r
 	const struct shard_writer_config *writer, size_t dictionary)
 {
 	struct error err = {0};
-	struct shard_choice choice = {0};
-	struct shard_tuner_config config = {.writer = *writer,
-		.tune_block = automatic,
-		.tune_level = automatic,
-		.dictionary = dictionary,
-		.records = records->count};
-	config.writer.path = path;
-	config.writer.classes = (const char *const *)records->classes;
-	config.writer.class_count = records->class_count;
-	struct shard_tuner *tuner = shard_tuner_create(&config, &err);
-	assert_non_null(tuner);
+	struct shard_set_result result;
+	struct shard_set_writer_config config = {.tuner = {.writer = *writer,
+							 .tune_block = automatic,
+							 .tune_level = automatic,
+							 .dictionary = dictionary,
+							 .records = records->count}};
+	config.tuner.writer.path = path;
+	config.tuner.writer.classes = (const char *const *)records->classes;
+	config.tuner.writer.class_count = records->class_count;
+	struct shard_set_writer *set = shard_set_writer_create(&config, &err);
+	assert_non_null(set);
 	for (uint32_t i = 0; i < records->count; i++)
-		if (shard_tuner_add(tuner, &records->records[i], &err) != 0)
+		if (shard_set_writer_add(set, &records->records[i], &err) != 0)
 			fail_msg("%s", err.message);
-	if (shard_tuner_finish(tuner, &choice, &err) != 0)
+	if (shard_set_writer_finish(set, &result, &err) != 0)
 		fail_msg("%s", err.message);
+	free(result.path);
 	helper_assert_sound(path);
-	return choice;
+	return result.choice;
 }
 
 static uint64_t file_bytes(const char *path)
@@ -283,20 +285,20 @@ static void test_refused(void **state)
 	assert_int_equal(err.code, ERROR_USAGE);
 	writer.dictionary = NULL;
 	writer.zstd_level = 1000;
-	struct shard_tuner_config config = {.writer = writer, .tune_block = true};
-	assert_null(shard_tuner_create(&config, &err)); /* at once, not when the sample is full */
-	config.writer.zstd_level = 3;
-	struct shard_tuner *tuner = shard_tuner_create(&config, &err);
+	struct shard_set_writer_config config = {.tuner = {.writer = writer, .tune_block = true}};
+	assert_null(shard_set_writer_create(&config, &err)); /* at once, not when the sample is full */
+	config.tuner.writer.zstd_level = 3;
+	struct shard_set_writer *set = shard_set_writer_create(&config, &err);
 	err = (struct error){0};
 	struct shard_record_in bad = few.records[0];
 	bad.key = "";
-	assert_int_equal(shard_tuner_add(tuner, &bad, &err), ERROR_USAGE);
+	assert_int_equal(shard_set_writer_add(set, &bad, &err), ERROR_USAGE);
 	assert_non_null(strstr(err.message, "key is empty"));
-	struct shard_choice choice;
+	struct shard_set_result result;
 	err = (struct error){0};
-	assert_int_equal(shard_tuner_finish(tuner, &choice, &err), ERROR_USAGE); /* no record */
-	shard_tuner_abandon(shard_tuner_create(&config, &err));
-	shard_tuner_abandon(NULL);
+	assert_int_equal(shard_set_writer_finish(set, &result, &err), ERROR_USAGE); /* no record */
+	shard_set_writer_abandon(shard_set_writer_create(&config, &err), true);
+	shard_set_writer_abandon(NULL, true);
 	assert_int_equal(helper_folder_entries(place->folder), 0);
 	helper_records_free(&few);
 }
@@ -406,7 +408,7 @@ static void test_impossible_numbers(void **state)
 		const char *why;
 	} cases[] = {
 		{12, 0, ERROR_FORMAT, "header makes no sense"}, /* no flag, but a dictionary */
-		{12, 3, ERROR_VERSION, "feature number 1"},
+		{12, 5, ERROR_VERSION, "feature number 2"},
 		{52, 0, ERROR_FORMAT, "header makes no sense"}, /* a flag, but none */
 		{52, (1 << 20) + 1, ERROR_FORMAT, "header makes no sense"},
 		{52, 0xffffffff, ERROR_FORMAT, "header makes no sense"},

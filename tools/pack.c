@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ringclr pack: images in, shard out. pack.h says how. */
+/* ringclr pack: images in, shards out. pack.h says how. */
 #include "tools/pack.h"
 
 #include <errno.h>
@@ -12,125 +12,13 @@
 #include <unistd.h>
 
 #include "pipeline/cpu.h"
+#include "pipeline/meter.h"
+#include "pipeline/philox.h"
 #include "tools/command.h"
-#include "tools/json.h"
-#include "tools/options.h"
 #include "tools/pack_braces.h"
+#include "tools/pack_options.h"
 
-struct pack_options {
-	const char *output, *root, *classes;
-	uint64_t quality, resize_short, zstd, block, dictionary, jobs;
-	unsigned codec, bad;
-	bool json;
-};
-
-enum bad_policy { BAD_FAIL, BAD_SKIP };
-
-static const struct option_spec spec[] = {
-	OPTION_GROUP("Input"),
-	OPTION_STRING(struct pack_options, root, "root", "DIR", NULL,
-		"take only what lies below this folder of the input; classes are the folders below it"),
-	OPTION_STRING(struct pack_options, classes, "classes", "FILE", NULL,
-		"class names, one a line, in the order of their labels; default: the names found, in order of their "
-		"bytes. Give the same file for a data set's other parts, so that labels agree"),
-	OPTION_CHOICE(struct pack_options, bad, "bad", "fail|skip", "fail",
-		"an image that does not decode: stop and write nothing, or leave it out and say so"),
-	OPTION_GROUP("Images"),
-	OPTION_CHOICE(struct pack_options, codec, "codec", "keep|raw|webp|webp-lossless", "keep",
-		"how images are stored: the file's own bytes, RGB pixels, or encoded again as WebP"),
-	OPTION_U64(struct pack_options, quality, "quality", "N", "90", 0, 100, "of --codec webp"),
-	OPTION_U64(struct pack_options, resize_short, "resize-short", "PIXELS", "0", 0, SHARD_MAX_SIDE,
-		"shrink larger images so that the short side has this many pixels (bicubic, antialiased); 0: as they "
-		"are. "
-		"Needs a --codec other than keep"),
-	OPTION_GROUP("Output"),
-	OPTION_STRING(struct pack_options, output, "output", "FILE", NULL,
-		"the shard to write, usually named .ring; appears whole or not at all", .letter = 'o',
-		.required = true),
-	OPTION_U64(struct pack_options, zstd, "zstd", "LEVEL", "auto", 0, 19,
-		"compression of blocks; 0 stores them. Pays for small images, whose headers repeat. A block that gains "
-		"less than 3%, as of photos, is stored as it is, whatever the level. auto: the lowest of 3, 6 and 9 "
-		"whose file is at most 1% larger than the smallest of them",
-		.choices = "auto"),
-	OPTION_SIZE(struct pack_options, block, "block", "auto", 4096, 1 << 30,
-		"images gather in blocks of this size, the unit of reading and compression. auto: the smallest of 16K, "
-		"32K and 64K whose file is at most 3% larger than the smallest of them, each block closed where its "
-		"pages are full",
-		.choices = "auto"),
-	OPTION_SIZE(struct pack_options, dictionary, "dictionary", "auto", SHARD_DICTIONARY_MIN, 1 << 20,
-		"what images have in common, for zstd to start from in each block; trained on the first images. auto: "
-		"where they are small, and it makes the file 3% smaller or allows smaller blocks in a file at most 1% "
-		"larger",
-		.choices = "auto|none"),
-	OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
-	OPTION_GROUP("Speed"),
-	OPTION_U64(struct pack_options, jobs, "jobs", "N", "0", 0, 240,
-		"threads that decode and encode; 0: one per processor. The file is the same for any number",
-		.incidental = true),
-};
-
-static const struct option_table table = {
-	.command = "pack",
-	.spec = spec,
-	.count = sizeof(spec) / sizeof(spec[0]),
-	.about = "Packs images into a shard, the file that training reads. Every image is decoded once to check it. "
-		 "Records come in order of their paths (folders) or as they lie in the archive; a record's key is its "
-		 "path in the input. Its class is the first folder of that path, or the text of key.cls beside key.jpg "
-		 "(WebDataset), or the label in a CIFAR batch; images in no folder get label -1. JPEG, PNG, WebP, PPM "
-		 "and PGM "
-		 "are packed (PPM and PGM as pixels), other files ignored and counted.",
-	.operands = "IN",
-	.operand_help =
-		"a folder of images; a .tar (also .gz, .zst, .xz, .bz2) or .zip, and WebDataset's shards: key.cls is "
-		"the "
-		"label of key.jpg, key.json its metadata. train-{000000..000146}.tar, in quotes too, is all of them. A "
-		"CIFAR-10 or CIFAR-100 binary batch (.bin). A folder of MosaicML's MDS shards (index.json; raw or "
-		"zstd). A "
-		"NumPy array of uint8 (.npy; [N,H,W,3], [N,3,H,W], [N,H,W]), or several with labels (.npz). A list "
-		"(.tsv, "
-		".txt): a path a line, after tabs its label and metadata; a first line 'path<TAB>label<TAB>camera' "
-		"names the "
-		"columns; paths start at the list's folder. - is a list on standard input, whose paths start here: "
-		"find "
-		"photos -name '*.jpg' | ringclr pack - -o photos.ring (also with -print0)",
-	.operand_min = 1,
-	.operand_max = OPTIONS_ANY,
-	.examples =
-		"ringclr pack photos/ -o photos.ring\n"
-		"ringclr pack cifar10.tar.zst --root train -o train.ring\n"
-		"ringclr pack imagenet/train -o train256.ring --codec webp --quality 90 --resize-short 256 --zstd 0\n"
-		"ringclr pack tiles/ -o tiles.ring --block 64K --zstd 3 --dictionary none\n"
-		"ringclr pack 'shards/train-{000000..000146}.tar' -o train.ring\n"
-		"ringclr pack labels.tsv -o photos.ring\n"
-		"ringclr pack cifar-10-batches-bin/data_batch_*.bin -o train.ring --codec webp-lossless\n",
-};
-
-/* Whether two names are one file. */
-static bool same_file(const char *a, const char *b)
-{
-	struct stat first, second;
-	return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-	       first.st_ino == second.st_ino;
-}
-
-/* Finds out early that nothing could be written: the first pass over a large archive takes minutes. */
-static int check_output(const char *output, struct error *err)
-{
-	struct stat status;
-	/* A rename would put the shard in the place of /dev/null. */
-	if (stat(output, &status) == 0 && !S_ISREG(status.st_mode))
-		return error_set(err, ERROR_IO, "--output %s: must be a file; it is a %s", output,
-			S_ISDIR(status.st_mode) ? "folder" : "device, pipe or socket");
-	char *copy = strdup(output);
-	if (copy == NULL)
-		return pack_out_of_memory(err);
-	const char *folder = dirname(copy);
-	int rc = access(folder, W_OK | X_OK) == 0
-			 ? 0
-			 : error_set_errno(err, ERROR_IO, errno, "cannot write into the folder %s of --output", folder);
-	free(copy);
-	return rc;
-}
+/* ---- first pass ---- */
 
 static const struct pack_source *find_by_probe(const char *path, const struct stat *status, struct error *err)
 {
@@ -158,25 +46,54 @@ static const struct pack_source *find_source(const char *path, struct error *err
 	return find_by_probe(path, &status, err);
 }
 
+/* The progress line of the listing; of the calling thread alone. */
+static struct {
+	uint64_t started_ns, drawn_ns;
+	uint64_t done_bytes,
+		all_bytes; /* of the inputs before this one, and of all; all is 0 where that is not known */
+} listing;
+
 static int tick(struct pack_plan *plan, struct error *err)
 {
-	if (command_interrupted())
-		return error_set(err, ERROR_INTERRUPTED, "interrupted; nothing was written");
-	if (isatty(STDERR_FILENO) && plan->count % 1000 == 999)
-		fprintf(stderr, "\rlisting: %zu images \033[K", plan->count);
+	static bool terminal, asked;
+	int rc = pack_interrupted(err);
+	if (!asked)
+		terminal = isatty(STDERR_FILENO) != 0;
+	asked = true;
+	uint64_t now = terminal ? meter_now_ns() : 0;
+	if (rc < 0 || now - listing.drawn_ns < 200000000)
+		return rc;
+	listing.drawn_ns = now;
+	double seconds = (double)(now - listing.started_ns) * 1e-9 + 1e-9;
+	fprintf(stderr, "\rlisting: %zu images  %.0f images/s", plan->count, (double)plan->count / seconds);
+	uint64_t done = listing.done_bytes + plan->scanned_bytes;
+	if (plan->scanned_bytes > 0 && done < listing.all_bytes)
+		fprintf(stderr, "  %.0f s left", seconds * (double)(listing.all_bytes - done) / (double)done);
+	fputs(" \033[K", stderr);
 	return 0;
 }
 
-static int make_plan(const struct options *options, const char *classes, const struct pack_source **sources,
-	struct pack_plan *plan, struct error *err)
+static uint64_t file_bytes(const char *path)
+{
+	struct stat status;
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
+}
+
+static int scan_inputs(
+	const struct options *options, const struct pack_source **sources, struct pack_plan *plan, struct error *err)
 {
 	int rc = 0;
+	listing.started_ns = meter_now_ns();
+	for (unsigned i = 0; i < options->operand_count; i++)
+		listing.all_bytes += file_bytes(options->operands[i]);
 	for (unsigned i = 0; i < options->operand_count && rc == 0; i++) {
 		const char *path = options->operands[i];
 		size_t before = plan->count;
 		sources[i] = find_source(path, err);
 		plan->take_meta = sources[i] != NULL && sources[i]->side_meta;
+		plan->scanned_bytes = 0;
 		rc = sources[i] == NULL ? err->code : sources[i]->scan(path, plan, err);
+		listing.done_bytes += file_bytes(path);
 		if (rc == 0 && plan->count == before && *plan->root != '\0')
 			rc = error_set(err, ERROR_FORMAT, "%s: no images below %s (--root)", path, plan->root);
 		else if (rc == 0 && plan->count == before)
@@ -186,14 +103,224 @@ static int make_plan(const struct options *options, const char *classes, const s
 	}
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
+	return rc;
+}
+
+static void set_order(struct pack_plan *plan, const struct pack_options *pack)
+{
+	if (pack->shuffle == NULL)
+		return;
+	struct philox stream = philox_stream(strtoull(pack->shuffle, NULL, 10), 0, 0, 0, PHILOX_PERMUTE);
+	for (unsigned i = 0; i < 4; i++)
+		plan->shuffle_key[i] = philox_u32(&stream);
+	plan->shuffled = true;
+}
+
+static int make_plan(const struct options *options, const struct pack_options *pack, const struct pack_source **sources,
+	struct pack_plan *plan, struct error *err)
+{
+	const struct pack_selection selection = {.validation = pack->validation,
+		.validation_match = pack->validation_match,
+		.validation_classes = pack->validation_classes,
+		.label_fraction = pack->label_fraction,
+		.seed = pack->split_seed};
+	uint64_t unknown = 0;
+	int rc = scan_inputs(options, sources, plan, err);
+	if (rc == 0 && plan->label_regex != NULL && plan->unmatched == plan->count)
+		rc = error_set(err, ERROR_FORMAT, "--label-regex %s: matches no key, as %s", pack->label_regex,
+			pack_plan_key(plan, &plan->entries[0]));
+	if (rc == 0 && pack->meta != NULL)
+		rc = pack_plan_read_meta(plan, pack->meta, &unknown, err);
 	if (rc == 0)
-		rc = pack_plan_end(plan, classes, err);
-	if (rc == 0 && plan->deep_key != NULL)
+		rc = pack_plan_end(plan, pack->classes, err);
+	if (rc == 0)
+		rc = pack_select(plan, &selection, err);
+	if (rc < 0)
+		return rc;
+	set_order(plan, pack);
+	if (plan->deep_key != NULL)
 		command_note("pack",
 			"note: classes are the first folders, but %s lies deeper; if the class is a later folder, name "
-			"what "
-			"is before it by --root",
+			"what is before it by --root",
 			plan->deep_key);
+	if (plan->unmatched > 0)
+		command_note("pack", "note: --label-regex does not match %" PRIu64 " keys; they have no label",
+			plan->unmatched);
+	if (unknown > 0)
+		command_note("pack", "note: %" PRIu64 " lines of %s are of no image", unknown, pack->meta);
+	return 0;
+}
+
+/* ---- second pass ---- */
+
+static uint64_t count_output(const struct pack_plan *plan, uint32_t flags)
+{
+	uint64_t count = 0;
+	for (size_t i = 0; i < plan->count; i++)
+		count += (plan->entries[i].flags & (PACK_VALIDATION | PACK_LEFT_OUT)) == flags;
+	return count;
+}
+
+/* "train.ring" -> "train-validation.ring" */
+static char *validation_path(const struct pack_options *pack)
+{
+	if (pack->validation_output != NULL)
+		return strdup(pack->validation_output);
+	size_t bytes = strlen(pack->output);
+	bool ring = bytes > 5 && strcmp(pack->output + bytes - 5, ".ring") == 0;
+	char *path = NULL;
+	if (asprintf(&path, "%.*s-validation%s", (int)(ring ? bytes - 5 : bytes), pack->output, ring ? ".ring" : "") <
+		0)
+		return NULL;
+	return path;
+}
+
+static struct shard_set_writer_config output_config(const struct pack_options *pack, const struct pack_plan *plan,
+	const char *path, const char *origin, uint64_t records, uint64_t identity)
+{
+	const bool tune_block = pack->block == OPTION_WORD(0), tune_level = pack->zstd == OPTION_WORD(0);
+	return (struct shard_set_writer_config){
+		.tuner = {.writer = {.path = path,
+				  .classes = (const char *const *)plan->classes,
+				  .class_count = plan->class_count,
+				  .block_bytes = tune_block ? 0 : pack->block,
+				  .zstd_level = tune_level ? 3 : (int)pack->zstd,
+				  .origin = origin,
+				  .meta = plan->has_meta},
+			.tune_block = tune_block,
+			.tune_level = tune_level,
+			.dictionary = pack->dictionary == OPTION_WORD(0)   ? SHARD_DICTIONARY_AUTO
+				      : pack->dictionary == OPTION_WORD(1) ? SHARD_DICTIONARY_NONE
+									   : pack->dictionary,
+			.records = records},
+		.shard_bytes = pack->shard_size,
+		.resume = pack->resume,
+		.identity = identity};
+}
+
+static int check_written(const struct pack_result *result, const struct pack_bad *bad, bool split, struct error *err)
+{
+	if (result->written[0] + result->written[1] == 0)
+		return error_set(err, ERROR_DECODE,
+			"not one image could be decoded (%" PRIu64 " were bad); nothing was written",
+			pack_bad_count(bad));
+	if (result->written[0] == 0 || (split && result->written[1] == 0))
+		return error_set(err, ERROR_DECODE, "no sound image was left for %s; nothing was written",
+			result->written[0] == 0 ? "training" : "validation");
+	return 0;
+}
+
+/* The whole of the second pass. made: one for each output. */
+static int write_outputs(const struct pack_settings *settings, const struct pack_options *pack,
+	struct shard_set_writer_config *configs, struct pack_plan *plan, struct pack_bad *bad,
+	struct pack_result *result, struct shard_set_result *made, struct error *err)
+{
+	struct pack_outputs outputs;
+	int rc = pack_outputs_open(&outputs, configs, err);
+	if (rc == 0)
+		rc = pack_outputs_resume(&outputs, plan, err);
+	if (rc == 0)
+		rc = pack_run(settings, plan, bad, &outputs, result, err);
+	if (rc == 0)
+		rc = check_written(result, bad, outputs.writers[1] != NULL, err);
+	if (rc == 0)
+		rc = pack_outputs_finish(&outputs, made, err);
+	if (rc == 0)
+		rc = pack_bad_finish(bad, err);
+	pack_outputs_abandon(&outputs, rc == ERROR_INTERRUPTED || pack->resume);
+	return rc;
+}
+
+static int pack_plan_out(const struct options *options, const struct pack_options *pack,
+	const struct pack_source *const *sources, struct pack_plan *plan, struct error *err)
+{
+	const uint64_t identity = pack_options_identity(options, pack, plan),
+		       validation = count_output(plan, PACK_VALIDATION);
+	char *origin = pack_options_origin(options, pack), *second = validation > 0 ? validation_path(pack) : NULL;
+	char *folder = strdup(pack->output);
+	struct shard_set_writer_config configs[PACK_OUTPUTS] = {
+		output_config(pack, plan, pack->output, origin, count_output(plan, 0), identity),
+		output_config(pack, plan, second, origin, validation, identity)};
+	struct shard_set_result made[PACK_OUTPUTS] = {{.path = NULL}};
+	struct pack_result result = {.duplicate_list = cJSON_CreateArray()};
+	struct pack_bad *bad =
+		pack_bad_create((enum pack_bad_policy)pack->bad, pack->quarantine, pack->bad_report, err);
+	int rc = bad == NULL ? err->code : 0;
+	if (rc == 0 && (folder == NULL || (validation > 0 && second == NULL) || result.duplicate_list == NULL))
+		rc = pack_out_of_memory(err);
+	if (rc == 0) {
+		const struct pack_settings settings = {.inputs = options->operands,
+			.sources = sources,
+			.input_count = options->operand_count,
+			.codec = (enum pack_codec)pack->codec,
+			.quality = (float)pack->quality,
+			.resize_short = (uint32_t)pack->resize_short,
+			.max_pixels = pack->max_pixels,
+			.allow_truncated = pack->allow_truncated,
+			.apply_exif = pack->exif == PACK_EXIF_APPLY,
+			.dedupe = (enum pack_dedupe_policy)pack->dedupe,
+			.list_duplicates = pack->dedupe == PACK_DEDUPE_REPORT && !pack->json,
+			.spill_folder = dirname(folder),
+			.jobs = pack->jobs != 0 ? (unsigned)pack->jobs : cpu_allowed(),
+			.show_progress = isatty(STDERR_FILENO) != 0};
+		rc = write_outputs(&settings, pack, configs, plan, bad, &result, made, err);
+	}
+	if (rc == 0)
+		rc = pack_summarize(pack, plan, &result, bad, made, err);
+	for (unsigned i = 0; i < PACK_OUTPUTS; i++)
+		free(made[i].path);
+	pack_bad_destroy(bad);
+	cJSON_Delete(result.duplicate_list);
+	free(folder);
+	free(second);
+	free(origin);
+	return rc;
+}
+
+/* ---- the command ---- */
+
+/* --root without slashes at its ends; NULL when memory is out. */
+static char *clean_root(const struct pack_options *pack)
+{
+	char *root = strdup(pack->root != NULL ? pack->root : "");
+	if (root != NULL)
+		pack_clean_path(root);
+	return root;
+}
+
+static int compile_regex(const char *pattern, regex_t *regex, struct error *err)
+{
+	int rc = regcomp(regex, pattern, REG_EXTENDED);
+	if (rc != 0) {
+		char why[128];
+		regerror(rc, regex, why, sizeof(why));
+		return error_set(err, ERROR_USAGE, "--label-regex %s: %s", pattern, why);
+	}
+	if (regex->re_nsub > 0)
+		return 0;
+	regfree(regex);
+	return error_set(
+		err, ERROR_USAGE, "--label-regex %s: has no group (...) to say which part is the class", pattern);
+}
+
+static int pack_images(const struct options *options, const struct pack_options *pack, const char *root,
+	const regex_t *label_regex, struct error *err)
+{
+	const struct pack_source **sources = calloc(options->operand_count, sizeof(const struct pack_source *));
+	struct pack_plan plan;
+	int rc = pack_plan_create(&plan, root, pack->output, err);
+	if (rc == 0 && sources == NULL)
+		rc = pack_out_of_memory(err);
+	plan.tick = tick;
+	plan.label_regex = label_regex;
+	plan.no_meta = pack->no_meta;
+	if (rc == 0)
+		rc = make_plan(options, pack, sources, &plan, err);
+	if (rc == 0)
+		rc = pack->dry_run ? pack_summarize_plan(pack, &plan, err)
+				   : pack_plan_out(options, pack, sources, &plan, err);
+	pack_plan_free(&plan);
+	free(sources);
 	return rc;
 }
 
@@ -217,185 +344,31 @@ static int expand_operands(struct options *options, struct pack_inputs *inputs, 
 	return 0;
 }
 
-/* One line of provenance: what changes the file's contents, so that the same input gives the same bytes. */
-static char *describe_origin(const struct options *options, const struct pack_options *pack)
-{
-	static const char *const codecs[] = {"keep", "raw", "webp", "webp-lossless"};
-	char *text = NULL;
-	size_t bytes = 0;
-	FILE *out = open_memstream(&text, &bytes);
-	if (out == NULL)
-		return NULL;
-	fprintf(out, "ringclr %s pack --codec %s", RINGCLR_VERSION, codecs[pack->codec]);
-	if (pack->codec == PACK_WEBP)
-		fprintf(out, " --quality %" PRIu64, pack->quality);
-	if (pack->resize_short != 0)
-		fprintf(out, " --resize-short %" PRIu64, pack->resize_short);
-	if (pack->root != NULL)
-		fprintf(out, " --root %s", pack->root);
-	for (unsigned i = 0; i < options->operand_count; i++) {
-		char *copy = strdup(options->operands[i]);
-		fprintf(out, " %s", copy != NULL ? basename(copy) : "");
-		free(copy);
-	}
-	return fclose(out) == 0 ? text : NULL;
-}
-
-static int write_shard(const struct options *options, const struct pack_options *pack,
-	const struct pack_source *const *sources, const struct pack_plan *plan, struct pack_result *result,
-	struct error *err)
-{
-	char *origin = describe_origin(options, pack);
-	const bool tune_block = pack->block == OPTION_WORD(0), tune_level = pack->zstd == OPTION_WORD(0);
-	const struct shard_tuner_config config = {.writer = {.path = pack->output,
-							  .classes = (const char *const *)plan->classes,
-							  .class_count = plan->class_count,
-							  .block_bytes = tune_block ? 0 : pack->block,
-							  .zstd_level = tune_level ? 3 : (int)pack->zstd,
-							  .origin = origin,
-							  .meta = plan->has_meta},
-		.tune_block = tune_block,
-		.tune_level = tune_level,
-		.dictionary = pack->dictionary == OPTION_WORD(0)   ? SHARD_DICTIONARY_AUTO
-			      : pack->dictionary == OPTION_WORD(1) ? SHARD_DICTIONARY_NONE
-								   : pack->dictionary,
-		.records = plan->count};
-	const struct pack_settings settings = {.inputs = options->operands,
-		.sources = sources,
-		.codec = (enum pack_codec)pack->codec,
-		.quality = (float)pack->quality,
-		.resize_short = (uint32_t)pack->resize_short,
-		.jobs = pack->jobs != 0 ? (unsigned)pack->jobs : cpu_allowed(),
-		.skip_bad = pack->bad == BAD_SKIP,
-		.show_progress = isatty(STDERR_FILENO) != 0};
-	struct shard_tuner *writer = shard_tuner_create(&config, err);
-	int rc = writer == NULL ? err->code : pack_run(&settings, plan, writer, result, err);
-	if (rc == 0 && result->written == 0)
-		rc = error_set(err, ERROR_DECODE,
-			"not one image could be decoded (%" PRIu64 " were bad); nothing was written", result->skipped);
-	if (rc == 0)
-		rc = shard_tuner_finish(writer, &result->choice, err);
-	else
-		shard_tuner_abandon(writer);
-	free(origin);
-	return rc;
-}
-
-static void print_choice(const struct shard_choice *choice, uint64_t written)
-{
-	if (!choice->measured)
-		return;
-	fprintf(stderr, "chosen on the first %u images: blocks of %zu KiB, zstd level %d, ", choice->sample_records,
-		choice->block_bytes >> 10, choice->zstd_level);
-	if (choice->dictionary_bytes > 0)
-		fprintf(stderr, "dictionary of %.1f KB", (double)choice->dictionary_bytes * 1e-3);
-	else
-		fprintf(stderr, "no dictionary");
-	/* All images, or too few to go by: the line before says what became of them. */
-	if (written > choice->sample_records) {
-		fprintf(stderr, ": they take %.1f%% of their bytes", choice->share * 100);
-		if (choice->dictionary_bytes > 0)
-			fprintf(stderr, ", without dictionary %.1f%%", choice->share_without * 100);
-	}
-	fputc('\n', stderr);
-}
-
-/* The last word, for people on stderr, or as JSON on stdout. Opening the new file also checks its index. */
-static int summarize(const struct pack_options *pack, const struct pack_plan *plan, const struct pack_result *result,
-	struct error *err)
-{
-	struct shard *shard = shard_open(pack->output, false, err);
-	if (shard == NULL)
-		return err->code;
-	uint64_t file_bytes = shard_file_bytes(shard), fingerprint = shard_fingerprint(shard);
-	shard_close(shard);
-	double rate = (double)result->written / (result->seconds + 1e-9);
-	fprintf(stderr, "%s: %" PRIu64 " images, %u classes, %.1f MB of images in %.1f MB, %.1f s (%.0f images/s)\n",
-		pack->output, result->written, plan->class_count, (double)result->image_bytes * 1e-6,
-		(double)file_bytes * 1e-6, result->seconds, rate);
-	print_choice(&result->choice, result->written);
-	if (plan->ignored > 0)
-		fprintf(stderr, "%" PRIu64 " other files were ignored\n", plan->ignored);
-	if (result->skipped > 0)
-		fprintf(stderr, "%" PRIu64 " bad images were left out\n", result->skipped);
-	if (!pack->json)
-		return 0;
-	cJSON *object = cJSON_CreateObject();
-	cJSON_AddStringToObject(object, "output", pack->output);
-	cJSON_AddNumberToObject(object, "records", (double)result->written);
-	cJSON_AddNumberToObject(object, "classes", plan->class_count);
-	cJSON_AddNumberToObject(object, "skipped", (double)result->skipped);
-	cJSON_AddItemToObject(object, "skips", cJSON_Duplicate(result->skips, true));
-	cJSON_AddNumberToObject(object, "ignored", (double)plan->ignored);
-	cJSON_AddNumberToObject(object, "source_bytes", (double)result->source_bytes);
-	cJSON_AddNumberToObject(object, "image_bytes", (double)result->image_bytes);
-	cJSON_AddNumberToObject(object, "file_bytes", (double)file_bytes);
-	cJSON_AddNumberToObject(object, "block_bytes", (double)result->choice.block_bytes);
-	cJSON_AddNumberToObject(object, "zstd_level", result->choice.zstd_level);
-	cJSON_AddNumberToObject(object, "dictionary_bytes", (double)result->choice.dictionary_bytes);
-	json_add_hash(object, "fingerprint", fingerprint);
-	cJSON_AddNumberToObject(object, "seconds", result->seconds);
-	cJSON_AddNumberToObject(object, "images_per_second", rate);
-	return json_print(object) == EXIT_OK ? 0 : error_set(err, ERROR_MEMORY, "out of memory");
-}
-
-static int check_options(const struct options *options, const struct pack_options *pack, struct error *err)
-{
-	if (pack->resize_short > 0 && pack->codec == PACK_KEEP)
-		return error_set(err, ERROR_USAGE,
-			"--resize-short makes new images, which --codec keep cannot store (there is no JPEG encoder "
-			"here): "
-			"add --codec webp, webp-lossless or raw");
-	if (options_given(options, "quality") && pack->codec != PACK_WEBP)
-		return error_set(err, ERROR_USAGE, "--quality is for --codec webp only");
-	for (unsigned i = 0; i < options->operand_count; i++) {
-		if (same_file(options->operands[i], pack->output))
-			return error_set(err, ERROR_USAGE, "--output %s is also an input", pack->output);
-	}
-	return check_output(pack->output, err);
-}
-
-/* --root without slashes at its ends; NULL when memory is out. */
-static char *clean_root(const struct pack_options *pack)
-{
-	char *root = strdup(pack->root != NULL ? pack->root : "");
-	if (root != NULL)
-		pack_clean_path(root);
-	return root;
-}
-
 int command_pack(int argc, char **argv)
 {
 	struct options options;
 	struct pack_options pack;
 	struct error err = {0};
-	int status = options_parse(&options, &table, &pack, argc, argv);
+	int status = options_parse(&options, &pack_option_table, &pack, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();
-	struct pack_result result = {.skips = cJSON_CreateArray()};
+	regex_t regex;
+	bool compiled = false;
 	char *root = clean_root(&pack);
 	struct pack_inputs inputs = {0};
-	int rc = expand_operands(&options, &inputs, &err);
-	const struct pack_source **sources = calloc(options.operand_count, sizeof(const struct pack_source *));
-	struct pack_plan plan = {.root = root};
+	int rc = root == NULL ? pack_out_of_memory(&err) : expand_operands(&options, &inputs, &err);
 	if (rc == 0)
-		rc = check_options(&options, &pack, &err);
+		rc = pack_options_check(&options, &pack, &err);
+	if (rc == 0 && pack.label_regex != NULL) {
+		rc = compile_regex(pack.label_regex, &regex, &err);
+		compiled = rc == 0;
+	}
 	if (rc == 0)
-		rc = pack_plan_create(&plan, root, pack.output, &err);
-	plan.tick = tick;
-	if (result.skips == NULL || root == NULL || sources == NULL)
-		rc = pack_out_of_memory(&err);
-	else if (rc == 0)
-		rc = make_plan(&options, pack.classes, sources, &plan, &err);
-	if (rc == 0)
-		rc = write_shard(&options, &pack, sources, &plan, &result, &err);
-	if (rc == 0)
-		rc = summarize(&pack, &plan, &result, &err);
-	pack_plan_free(&plan);
-	free(sources);
+		rc = pack_images(&options, &pack, root, compiled ? &regex : NULL, &err);
+	if (compiled)
+		regfree(&regex);
 	free(root);
-	cJSON_Delete(result.skips);
 	options_free(&options);
 	pack_inputs_free(&inputs);
 	return rc == 0 ? EXIT_OK : command_fail("pack", &err);

@@ -41,8 +41,10 @@ static bool grow_slots(struct pack_names *names)
 		return false;
 	for (uint32_t i = 0; i < names->count; i++)
 		larger.slots[find_slot(&larger, names->names[i])] = i + 1;
-	free(names->slots);
-	*names = larger;
+	uint32_t *old = names->slots;
+	names->slots = larger.slots;
+	names->slot_count = larger.slot_count;
+	free(old);
 	return true;
 }
 

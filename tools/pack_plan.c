@@ -5,6 +5,7 @@
  *
  * An image's class is, in this order:
  *
+ *   - what --label-regex finds in its key, where that is given;
  *   - what the source knows (CIFAR);
  *   - the text of "key.cls" beside "key.jpg", in an input that has any .cls file (WebDataset);
  *   - the first folder of its path, below --root;
@@ -82,7 +83,7 @@ int pack_plan_offer(struct pack_plan *plan, const char *path, char **key, struct
 	*key = clean;
 	if (has_extension(clean, "cls"))
 		return PACK_LABEL;
-	return plan->take_meta && has_extension(clean, "json") ? PACK_META : PACK_LOOK;
+	return plan->take_meta && !plan->no_meta && has_extension(clean, "json") ? PACK_META : PACK_LOOK;
 }
 
 bool pack_is_image(const char *key, const void *head, size_t bytes)
@@ -117,8 +118,7 @@ bool pack_grow(void *array, size_t count, size_t *capacity, size_t size_bytes)
 	return true;
 }
 
-/* Length of the UTF-8 character at text, 0 when it is none. */
-static size_t utf8_length(const unsigned char *text)
+size_t pack_utf8_length(const unsigned char *text)
 {
 	static const unsigned char least_second[] = {[0xe0 - 0xe0] = 0xa0, [0xf0 - 0xe0] = 0x90};
 	unsigned first = text[0];
@@ -140,7 +140,7 @@ static int check_key(const char *key, struct error *err)
 	if (strlen(key) > SHARD_MAX_KEY)
 		return error_set(err, ERROR_FORMAT, "%.200s...: path is longer than %d bytes", key, SHARD_MAX_KEY);
 	for (const char *at = key; *at != '\0';) {
-		size_t bytes = utf8_length((const unsigned char *)at);
+		size_t bytes = pack_utf8_length((const unsigned char *)at);
 		if (bytes == 0)
 			return error_set(err, ERROR_FORMAT, "%.*s...: file name is not UTF-8 from here on; rename it",
 				(int)(at - key < 200 ? at - key : 200), key);
@@ -206,44 +206,23 @@ int pack_plan_add(struct pack_plan *plan, const char *key, const void *head, siz
 	return append(plan, key, NULL, entry, err);
 }
 
-static int check_meta(const char *key, const char *text, size_t bytes, struct error *err)
-{
-	if (bytes > PACK_MAX_META_BYTES)
-		return error_set(err, ERROR_FORMAT,
-			"%s: its metadata is larger than %d KiB; --no-meta leaves all metadata out", key,
-			PACK_MAX_META_BYTES >> 10);
-	bool text_sound = strlen(text) == bytes;
-	for (const char *at = text; text_sound && *at != '\0';) {
-		size_t length = utf8_length((const unsigned char *)at);
-		text_sound = length > 0;
-		at += length;
-	}
-	cJSON *json = text_sound ? cJSON_ParseWithOpts(text, NULL, true) : NULL;
-	bool object = cJSON_IsObject(json);
-	cJSON_Delete(json);
-	return object ? 0
-		      : error_set(err, ERROR_FORMAT,
-				"%s: its metadata must be one JSON object, and is not; --no-meta leaves all metadata "
-				"out",
-				key);
-}
-
 int pack_plan_add_known(struct pack_plan *plan, const struct pack_known *known, struct error *err)
 {
 	struct pack_entry entry = {.ordinal = known->ordinal,
 		.bytes = bytes_field(known->bytes),
 		.label = -1,
 		.flags = known->class_open ? 0 : PACK_CLASS_KNOWN};
-	if (known->class_name != NULL) {
+	if (known->class_name != NULL && plan->label_regex == NULL) {
 		entry.label = pack_names_number(&plan->names, known->class_name, err);
 		if (entry.label < 0)
 			return entry.label;
 	}
-	int rc = known->meta != NULL ? check_meta(known->key, known->meta, strlen(known->meta), err) : 0;
+	const char *meta = plan->no_meta ? NULL : known->meta;
+	int rc = meta != NULL ? pack_meta_check(known->key, meta, strlen(meta), err) : 0;
 	if (rc < 0)
 		return rc;
-	plan->has_meta |= known->meta != NULL;
-	return append(plan, known->key, known->meta, entry, err);
+	plan->has_meta |= meta != NULL;
+	return append(plan, known->key, meta, entry, err);
 }
 
 /* ---- files beside images ---- */
@@ -330,8 +309,27 @@ static int class_from_folder(struct pack_plan *plan, struct pack_entry *entry, s
 	return entry->label < 0 ? entry->label : 0;
 }
 
+static int class_from_regex(struct pack_plan *plan, struct pack_entry *entry, struct error *err)
+{
+	const char *key = pack_plan_key(plan, entry);
+	regmatch_t match[2];
+	char name[SHARD_MAX_KEY + 1];
+	entry->label = -1;
+	if (regexec(plan->label_regex, key, 2, match, 0) != 0 || match[1].rm_so < 0) {
+		plan->unmatched++;
+		return 0;
+	}
+	size_t bytes = (size_t)(match[1].rm_eo - match[1].rm_so);
+	memcpy(name, key + match[1].rm_so, bytes);
+	name[bytes] = '\0';
+	entry->label = pack_names_number(&plan->names, name, err);
+	return entry->label < 0 ? entry->label : 0;
+}
+
 static int find_class(struct pack_plan *plan, struct pack_entry *entry, struct error *err)
 {
+	if (plan->label_regex != NULL)
+		return class_from_regex(plan, entry, err);
 	if (entry->flags & PACK_CLASS_KNOWN)
 		return 0;
 	if (plan->labels.count == 0)
@@ -352,7 +350,7 @@ static int find_meta(struct pack_plan *plan, struct pack_entry *entry, struct er
 	entry->meta = find_side(plan, &plan->metas, key);
 	plan->has_meta |= entry->meta != 0;
 	const char *meta = pack_plan_meta(plan, entry);
-	return meta != NULL ? check_meta(key, meta, strlen(meta), err) : 0;
+	return meta != NULL ? pack_meta_check(key, meta, strlen(meta), err) : 0;
 }
 
 /* Metadata of no image are files like any other. */

@@ -71,6 +71,7 @@ static int scan_archive(const char *path, struct pack_plan *plan, struct error *
 	if (rc < 0)
 		return rc;
 	while ((rc = pack_walk_next(&walk, err)) == 1) {
+		plan->scanned_bytes = (uint64_t)archive_filter_bytes(walk.archive, -1);
 		rc = scan_member(&walk, plan, err);
 		if (rc < 0)
 			break;

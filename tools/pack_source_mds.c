@@ -469,7 +469,7 @@ static int go_to_shard(struct reader *reader, size_t shard, struct error *err)
 static int take_pil(struct pack_contents *out, struct error *err)
 {
 	unsigned char *rgb;
-	int rc = mds_decode_pil(out->data, out->bytes, PACK_MAX_PIXELS, &rgb, &out->width, &out->height, err);
+	int rc = mds_decode_pil(out->data, out->bytes, PACK_MAX_FILE_BYTES, &rgb, &out->width, &out->height, err);
 	free(out->data);
 	out->data = rgb;
 	out->bytes = (size_t)out->width * out->height * 3;
