@@ -327,7 +327,7 @@ def bad_arrays():
     fails("4 labels|3 images", "bad.npz")
     # Headers that claim more than there is, more than can be, and nothing that can be read.
     for text, shape in (("header|bad.npy", "(3, 20, 30"), ("than there can be", "(99999999999, 99999999999, 2, 3)"),
-                        ("MiB", "(4294967295, 65535, 65535, 3)"), ("bytes of pixels", "(4294967295, 20, 30, 3)"),
+                        ("MiB", "(9, 65535, 65535, 3)"), ("bytes of pixels", "(4294967295, 20, 30, 3)"),
                         ("bytes of pixels", "(2, 20, 30, 3)"), ("header", "(184467440737095516160, 2, 2, 3)")):
         header = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }"
         with open("bad.npy", "wb") as file:
