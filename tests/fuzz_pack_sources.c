@@ -51,8 +51,7 @@ static void fuzz_list(const uint8_t *data, size_t bytes)
 	must(list != NULL);
 	struct pack_list_line line;
 	uint64_t last = 0;
-	int rc;
-	while ((rc = pack_list_next(list, &line, NULL)) == 1) {
+	while (pack_list_next(list, &line, NULL) == 1) {
 		must(line.number > last && *line.path != '\0');
 		must(line.label == NULL || *line.label != '\0');
 		if (line.meta != NULL) {

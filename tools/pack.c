@@ -337,7 +337,8 @@ static int expand_operands(struct options *options, struct pack_inputs *inputs, 
 	const char **operands = rc == 0 ? calloc(inputs->count, sizeof(*operands)) : NULL;
 	if (operands == NULL)
 		return rc < 0 ? rc : pack_out_of_memory(err);
-	memcpy(operands, inputs->names, inputs->count * sizeof(*operands));
+	for (size_t i = 0; i < inputs->count; i++)
+		operands[i] = inputs->names[i];
 	free(options->operands);
 	options->operands = operands;
 	options->operand_count = (unsigned)inputs->count;

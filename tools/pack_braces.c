@@ -82,8 +82,8 @@ static bool read_range(const char *text, const char *end, struct range *range)
 	bool first_padded = false, last_padded = false, ignored_padding;
 	range->letters = is_letter(text[0]) && strncmp(text + 1, "..", 2) == 0 && is_letter(text[3]);
 	if (range->letters) {
-		range->first = text[0];
-		range->last = text[3];
+		range->first = (unsigned char)text[0];
+		range->last = (unsigned char)text[3];
 		text += 4;
 	} else {
 		if (!read_number(&text, &range->first, &first_width, &first_padded) || strncmp(text, "..", 2) != 0)

@@ -151,7 +151,7 @@ static int take_columns(
 
 int pack_list_next(struct pack_list *list, struct pack_list_line *line, struct error *err)
 {
-	char *columns[PACK_LIST_MAX_COLUMNS], *text = NULL;
+	char *columns[PACK_LIST_MAX_COLUMNS], *text = list->buffer;
 	size_t count, bytes = 0;
 	int rc;
 	while ((rc = next_line(list, &text, &bytes, err)) == 1) {

@@ -54,11 +54,6 @@ static const struct encoding {
 	{"json", MDS_JSON, 0},
 };
 
-static uint32_t load_u32(const unsigned char *data)
-{
-	return (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
-}
-
 /* ---- the index ---- */
 
 /* A whole number from 0 to most. */
@@ -232,7 +227,7 @@ int mds_sample_extents(const struct mds_shard *shard, const unsigned char *sizes
 	for (uint32_t i = 0; i < shard->column_count; i++) {
 		uint32_t bytes = shard->columns[i].bytes;
 		if (bytes == 0) {
-			bytes = load_u32(sizes);
+			bytes = mds_u32(sizes);
 			sizes += 4;
 		}
 		if (at + bytes > sample_bytes)
@@ -380,11 +375,11 @@ int mds_decode_pil(const unsigned char *data, size_t bytes, uint64_t max_pixels,
 		unsigned channels;
 	} modes[] = {{"L", 1}, {"LA", 2}, {"RGB", 3}, {"RGBA", 4}, {"RGBX", 4}};
 	*rgb = NULL;
-	uint32_t name_bytes = bytes >= 12 ? load_u32(data + 8) : UINT32_MAX;
+	uint32_t name_bytes = bytes >= 12 ? mds_u32(data + 8) : UINT32_MAX;
 	if (name_bytes > 16 || bytes < 12 + name_bytes)
 		return error_set(err, ERROR_DECODE, "PIL image: its header is cut short");
-	*width = load_u32(data);
-	*height = load_u32(data + 4);
+	*width = mds_u32(data);
+	*height = mds_u32(data + 4);
 	unsigned channels = 0;
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (strlen(modes[i].name) == name_bytes && memcmp(modes[i].name, data + 12, name_bytes) == 0)

@@ -51,6 +51,12 @@ struct mds_index {
 	size_t count, capacity;
 };
 
+/* A number of a shard: 32 bits, the low byte first. */
+static inline uint32_t mds_u32(const unsigned char *data)
+{
+	return (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
+}
+
 /* name: of the index, for messages. */
 int mds_index_parse(struct mds_index *index, const char *text, size_t bytes, const char *name, struct error *err);
 void mds_index_free(struct mds_index *index);

@@ -109,13 +109,9 @@ static int read_samples(struct text *text, const struct pnm *pnm, unsigned char 
 {
 	uint64_t pixels = (uint64_t)pnm->width * pnm->height;
 	for (uint64_t i = 0; i < pixels; i++) {
+		uint32_t sample = 0;
 		for (unsigned c = 0; c < 3; c++) {
-			uint32_t sample;
-			if (c >= pnm->channels) {
-				rgb[3 * i + c] = rgb[3 * i];
-				continue;
-			}
-			if (!next_sample(text, pnm, &sample))
+			if (c < pnm->channels && !next_sample(text, pnm, &sample))
 				return error_set(err, ERROR_DECODE,
 					"PPM image: pixel %llu of %llu is missing or larger than %u",
 					(unsigned long long)i + 1, (unsigned long long)pixels, pnm->maxval);
@@ -134,7 +130,7 @@ int pack_pnm_decode(const unsigned char *data, size_t bytes, uint64_t max_pixels
 	uint32_t *height, struct error *err)
 {
 	struct text text = {.data = data, .bytes = bytes};
-	struct pnm pnm;
+	struct pnm pnm = {0};
 	*rgb = NULL;
 	int rc = read_header(&text, max_pixels, &pnm, err);
 	if (rc < 0)

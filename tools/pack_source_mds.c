@@ -151,19 +151,14 @@ static int read_extents(struct mds_file *file, const struct mds_shard *shard, ui
 	return rc == 0 ? mds_sample_extents(shard, sizes, end - begin, extents, err) : rc;
 }
 
-static uint32_t load_u32(const unsigned char *data)
-{
-	return (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
-}
-
 /* Marks the columns of bytes whose value in the shard's first sample looks like an image. */
 static int look_into_bytes(const char *folder, const struct mds_shard *shard, bool *candidate, struct error *err)
 {
-	struct mds_extent extents[MDS_MAX_COLUMNS];
-	unsigned char offsets[8], head[PACK_HEAD_BYTES];
+	struct mds_extent extents[MDS_MAX_COLUMNS] = {{0, 0}};
+	unsigned char offsets[8] = {0}, head[PACK_HEAD_BYTES];
 	struct mds_file *file = mds_file_open(folder, shard, err);
 	int rc = file == NULL ? err->code : mds_file_read(file, 4, offsets, sizeof(offsets), err);
-	uint32_t begin = load_u32(offsets), end = load_u32(offsets + 4);
+	uint32_t begin = mds_u32(offsets), end = mds_u32(offsets + 4);
 	if (rc == 0)
 		rc = end < begin ? error_set(err, ERROR_DAMAGED, "%s: its first sample ends before it begins", folder)
 				 : read_extents(file, shard, begin, end, extents, err);
@@ -288,7 +283,7 @@ static int read_value(struct scan *scan, struct mds_file *file, uint64_t offset,
 static int read_sample(struct scan *scan, struct mds_file *file, const struct mds_shard *shard, uint32_t begin,
 	uint32_t end, struct sample *sample, struct error *err)
 {
-	struct mds_extent extents[MDS_MAX_COLUMNS];
+	struct mds_extent extents[MDS_MAX_COLUMNS] = {{0, 0}};
 	int rc = read_extents(file, shard, begin, end, extents, err);
 	bool found = false;
 	for (uint32_t i = 0; i < shard->column_count && rc == 0; i++) {
@@ -345,7 +340,7 @@ static int scan_samples(struct scan *scan, struct mds_file *file, const struct m
 	uint32_t least = 4 * (shard->samples + 2);
 	for (uint32_t i = 0; i < shard->samples && rc == 0; i++) {
 		struct sample sample = {.meta = cJSON_CreateObject()};
-		uint32_t begin = load_u32(offsets + 4 * (size_t)i), end = load_u32(offsets + 4 * (size_t)i + 4);
+		uint32_t begin = mds_u32(offsets + 4 * (size_t)i), end = mds_u32(offsets + 4 * (size_t)i + 4);
 		if (sample.meta == NULL)
 			rc = pack_out_of_memory(&cause);
 		else if (begin < least || end < begin || end > shard->raw_bytes)
@@ -373,11 +368,11 @@ static int scan_shard(struct scan *scan, const struct mds_shard *shard, size_t n
 		return err->code;
 	/* The index's reader has checked that the shard has room for so many. */
 	size_t bytes = 4 * ((size_t)shard->samples + 1);
-	unsigned char samples[4], *offsets = malloc(bytes);
+	unsigned char samples[4] = {0}, *offsets = malloc(bytes);
 	int rc = offsets == NULL ? pack_out_of_memory(err) : mds_file_read(file, 0, samples, sizeof(samples), err);
-	if (rc == 0 && load_u32(samples) != shard->samples)
+	if (rc == 0 && mds_u32(samples) != shard->samples)
 		rc = error_set(err, ERROR_DAMAGED, "%s/%s: index.json says %u samples, the shard %u", scan->folder,
-			shard->raw_name, shard->samples, load_u32(samples));
+			shard->raw_name, shard->samples, mds_u32(samples));
 	if (rc == 0)
 		rc = mds_file_read(file, sizeof(samples), offsets, bytes, err);
 	if (rc == 0)
@@ -398,7 +393,7 @@ static void name_folder(const char *path, char *name, size_t capacity)
 
 static int scan_mds(const char *path, struct pack_plan *plan, struct error *err)
 {
-	struct mds_index index;
+	struct mds_index index = {0};
 	struct scan scan = {.plan = plan, .folder = path};
 	int rc = read_index(path, &index, err);
 	if (rc < 0)

@@ -126,9 +126,11 @@ static int choose_images(struct contents *contents, const char *path, struct err
 	}
 	char all[600];
 	list_arrays(contents, all, sizeof(all));
-	if (candidates == 0)
-		return error_set(err, ERROR_FORMAT,
+	if (contents->images == NULL) {
+		error_set(err, ERROR_FORMAT,
 			"%s: no uint8 array of shape [N,H,W,3], [N,3,H,W], [N,H,W] or [H,W,3] in it (%s)", path, all);
+		return ERROR_FORMAT;
+	}
 	if (candidates > 1 && rank(contents->images->name, image_names, names) == names)
 		return error_set(err, ERROR_FORMAT,
 			"%s: %zu arrays may be the images; call one 'images' and its labels 'labels' (%s)", path,
