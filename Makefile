@@ -156,7 +156,7 @@ tests: $(TESTS) $(BUILD)/ringclr $(LIBRARY)
 fuzz:
 	@$(MAKE) --no-print-directory CC=clang-14 MODE=debug SAN=fuzzer-no-link,address,undefined fuzzers
 fuzzers: $(FUZZERS)
-$(BUILD)/fuzz/%: $(BUILD)/tests/%.o $(LIBS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/%.o $(TOOL_MODULES) $(LIBS)
 	mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)

@@ -15,24 +15,35 @@
 #include "pipeline/meter.h"
 #include "pipeline/philox.h"
 #include "tools/command.h"
+#include "tools/pack_braces.h"
 #include "tools/pack_options.h"
 
 /* ---- first pass ---- */
 
+static const struct pack_source *find_by_probe(const char *path, const struct stat *status, struct error *err)
+{
+	/* The first that takes it: what is special comes first. */
+	static const struct pack_source *const sources[] = {&pack_source_list, &pack_source_mds,
+		&pack_source_mds_packed, &pack_source_folder, &pack_source_cifar, &pack_source_npy, &pack_source_npz,
+		&pack_source_archive};
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		if (sources[i]->probe(path, status))
+			return sources[i];
+	}
+	error_set(err, ERROR_USAGE, "%s: must be a folder or a file, because it is read twice", path);
+	return NULL;
+}
+
 static const struct pack_source *find_source(const char *path, struct error *err)
 {
 	struct stat status;
+	if (strcmp(path, "-") == 0)
+		return find_by_probe(path, NULL, err);
 	if (stat(path, &status) != 0) {
 		error_set_errno(err, ERROR_IO, errno, "cannot read %s", path);
 		return NULL;
 	}
-	if (S_ISDIR(status.st_mode))
-		return &pack_source_folder;
-	if (!S_ISREG(status.st_mode)) {
-		error_set(err, ERROR_USAGE, "%s: must be a folder or a file, because it is read twice", path);
-		return NULL;
-	}
-	return pack_source_cifar_probe(path) ? &pack_source_cifar : &pack_source_archive;
+	return find_by_probe(path, &status, err);
 }
 
 /* The progress line of the listing; of the calling thread alone. */
@@ -87,7 +98,7 @@ static int scan_inputs(
 			rc = error_set(err, ERROR_FORMAT, "%s: no images below %s (--root)", path, plan->root);
 		else if (rc == 0 && plan->count == before)
 			rc = error_set(err, ERROR_FORMAT,
-				"%s: no images in it (JPEG, PNG or WebP; %" PRIu64 " other files)", path,
+				"%s: no images in it (JPEG, PNG, WebP, PPM or PGM; %" PRIu64 " other files)", path,
 				plan->ignored);
 	}
 	if (isatty(STDERR_FILENO))
@@ -314,6 +325,27 @@ static int pack_images(const struct options *options, const struct pack_options 
 	return rc;
 }
 
+/* Puts what brace ranges stand for in the operands' place. */
+static int expand_operands(struct options *options, struct pack_inputs *inputs, struct error *err)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < options->operand_count && rc == 0; i++) {
+		/* A file of that very name comes first. */
+		bool exists = access(options->operands[i], F_OK) == 0;
+		rc = exists ? pack_inputs_add(inputs, options->operands[i], err)
+			    : pack_braces_expand(inputs, options->operands[i], err);
+	}
+	const char **operands = rc == 0 ? calloc(inputs->count, sizeof(*operands)) : NULL;
+	if (operands == NULL)
+		return rc < 0 ? rc : pack_out_of_memory(err);
+	for (size_t i = 0; i < inputs->count; i++)
+		operands[i] = inputs->names[i];
+	free(options->operands);
+	options->operands = operands;
+	options->operand_count = (unsigned)inputs->count;
+	return 0;
+}
+
 int command_pack(int argc, char **argv)
 {
 	struct options options;
@@ -326,7 +358,10 @@ int command_pack(int argc, char **argv)
 	regex_t regex;
 	bool compiled = false;
 	char *root = clean_root(&pack);
-	int rc = root == NULL ? pack_out_of_memory(&err) : pack_options_check(&options, &pack, &err);
+	struct pack_inputs inputs = {0};
+	int rc = root == NULL ? pack_out_of_memory(&err) : expand_operands(&options, &inputs, &err);
+	if (rc == 0)
+		rc = pack_options_check(&options, &pack, &err);
 	if (rc == 0 && pack.label_regex != NULL) {
 		rc = compile_regex(pack.label_regex, &regex, &err);
 		compiled = rc == 0;
@@ -337,5 +372,6 @@ int command_pack(int argc, char **argv)
 		regfree(&regex);
 	free(root);
 	options_free(&options);
+	pack_inputs_free(&inputs);
 	return rc == 0 ? EXIT_OK : command_fail("pack", &err);
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "io/epoch_plan.h"
 #include "io/shard.h"
@@ -106,6 +107,8 @@ struct pack_contents {
 
 struct pack_source {
 	const char *name;
+	/* Whether an operand is this source's; status is NULL for "-", the standard input. */
+	bool (*probe)(const char *path, const struct stat *status);
 	/* Pass 1: offers every file to the plan. */
 	int (*scan)(const char *path, struct pack_plan *plan, struct error *err);
 	/* Pass 2: contents. *out is zero before; data is the caller's after result 0 and NULL after another. 0,
@@ -118,10 +121,8 @@ struct pack_source {
 	bool side_meta; /* a .json file beside an image is its metadata */
 };
 
-extern const struct pack_source pack_source_folder, pack_source_archive, pack_source_cifar;
-
-/* Whether a file has the shape of a CIFAR binary batch. */
-bool pack_source_cifar_probe(const char *path);
+extern const struct pack_source pack_source_folder, pack_source_archive, pack_source_cifar, pack_source_list,
+	pack_source_mds, pack_source_mds_packed, pack_source_npy, pack_source_npz;
 
 /* ---- pack_plan.c ---- */
 
@@ -138,6 +139,9 @@ enum pack_verdict {
 };
 int pack_plan_offer(struct pack_plan *plan, const char *path, char **key, struct error *err);
 
+/* Whether a file is an image to pack, by its first bytes or its name. */
+bool pack_is_image(const char *key, const void *head, size_t head_bytes);
+
 /* All of these copy what they are given. Adds an entry when head (head_bytes of it; 0 when it could not be read) or the
  * name is an image's, else counts it as ignored. */
 int pack_plan_add(struct pack_plan *plan, const char *key, const void *head, size_t head_bytes, uint64_t ordinal,
@@ -150,6 +154,7 @@ int pack_plan_add_meta(struct pack_plan *plan, const char *key, const char *text
 struct pack_known {
 	const char *key;
 	const char *class_name; /* NULL: none */
+	bool class_open;	/* class_name is NULL, and the class is found as that of a file */
 	const char *meta;	/* JSON object text; NULL: none */
 	uint64_t ordinal, bytes;
 };

@@ -119,16 +119,24 @@ const struct option_table pack_option_table = {
 	.command = "pack",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
-	.about =
-		"Packs images into a shard, the file that training reads. Every image is decoded once to check it. "
-		"Records come in order of their paths (folders) or as they lie in the archive; a record's key is its "
-		"path in the input. Its class is the first folder of that path, or the text of key.cls beside key.jpg "
-		"(WebDataset), or the label in a CIFAR batch; images in no folder get label -1. JPEG, PNG and WebP are "
-		"packed, other files ignored and counted. At most 64 bytes of memory are taken for an image of the "
-		"inputs, beside the outputs' indexes.",
+	.about = "Packs images into a shard, the file that training reads. Every image is decoded once to check it. "
+		 "Records come in order of their paths (folders) or as they lie in the archive; a record's key is its "
+		 "path in the input. Its class is the first folder of that path, or the text of key.cls beside key.jpg "
+		 "(WebDataset), or the label in a CIFAR batch; images in no folder get label -1. JPEG, PNG, WebP, "
+		 "PPM and PGM are packed (the last two as pixels), other files ignored and counted. At most 64 bytes "
+		 "of memory are taken for an image of the "
+		 "inputs, beside the outputs' indexes.",
 	.operands = "IN",
 	.operand_help =
-		"a folder; a .tar (also .gz, .zst, .xz, .bz2) or .zip; a CIFAR-10 or CIFAR-100 binary batch (.bin)",
+		"a folder of images; a .tar (also .gz, .zst, .xz, .bz2) or .zip, also of WebDataset, where key.cls is "
+		"the label of key.jpg and key.json its metadata ('train-{000000..000146}.tar' names them all); a "
+		"CIFAR-10 "
+		"or CIFAR-100 binary batch (.bin); a folder of MDS shards (index.json; raw or zstd); a NumPy array of "
+		"uint8 (.npy: [N,H,W,3], [N,3,H,W], [N,H,W]), or several with labels (.npz); a list (.tsv, .txt) of "
+		"paths "
+		"from the list's folder, one a line, after tabs a label and metadata, whose names a first line "
+		"'path<TAB>label<TAB>camera' gives; -, a list on standard input of paths from here, also of find "
+		"-print0",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
 	.examples =
@@ -140,6 +148,9 @@ const struct option_table pack_option_table = {
 		"ringclr pack imagenet/train -o onepercent.ring --label-fraction 0.01\n"
 		"ringclr pack flowers.tar -o flowers.ring --label-regex '_([a-z]+)[0-9]*\\.jpg$'\n"
 		"ringclr pack tiles/ -o tiles.ring --block 64K --zstd 3 --dictionary none\n"
+		"ringclr pack 'shards/train-{000000..000146}.tar' -o train.ring\n"
+		"find photos -name '*.jpg' | ringclr pack - -o photos.ring\n"
+		"ringclr pack labels.tsv -o photos.ring\n"
 		"ringclr pack cifar-10-batches-bin/data_batch_*.bin -o train.ring --codec webp-lossless\n",
 };
 

@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #include "tools/pack.h"
+#include "tools/pack_pnm.h"
 
 void pack_clean_path(char *path)
 {
@@ -85,14 +86,16 @@ int pack_plan_offer(struct pack_plan *plan, const char *path, char **key, struct
 	return plan->take_meta && !plan->no_meta && has_extension(clean, "json") ? PACK_META : PACK_LOOK;
 }
 
-static bool is_image(const char *key, const unsigned char *head, size_t bytes)
+bool pack_is_image(const char *key, const void *head, size_t bytes)
 {
-	static const char *const extensions[] = {"jpg", "jpeg", "png", "webp"};
+	static const char *const extensions[] = {"jpg", "jpeg", "png", "webp", "ppm", "pgm"};
 	if (bytes >= 3 && memcmp(head, "\xff\xd8\xff", 3) == 0)
 		return true;
 	if (bytes >= 8 && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0)
 		return true;
-	if (bytes >= 12 && memcmp(head, "RIFF", 4) == 0 && memcmp(head + 8, "WEBP", 4) == 0)
+	if (bytes >= 12 && memcmp(head, "RIFF", 4) == 0 && memcmp((const char *)head + 8, "WEBP", 4) == 0)
+		return true;
+	if (pack_pnm_probe(head, bytes))
 		return true;
 	/* A file that calls itself an image and is none is a bad image, not a file to pass over in silence. */
 	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
@@ -195,7 +198,7 @@ static uint32_t bytes_field(uint64_t bytes)
 int pack_plan_add(struct pack_plan *plan, const char *key, const void *head, size_t head_bytes, uint64_t ordinal,
 	uint64_t bytes, struct error *err)
 {
-	if (!is_image(key, head, head_bytes)) {
+	if (!pack_is_image(key, head, head_bytes)) {
 		plan->ignored++;
 		return 0;
 	}
@@ -205,8 +208,10 @@ int pack_plan_add(struct pack_plan *plan, const char *key, const void *head, siz
 
 int pack_plan_add_known(struct pack_plan *plan, const struct pack_known *known, struct error *err)
 {
-	struct pack_entry entry = {
-		.ordinal = known->ordinal, .bytes = bytes_field(known->bytes), .label = -1, .flags = PACK_CLASS_KNOWN};
+	struct pack_entry entry = {.ordinal = known->ordinal,
+		.bytes = bytes_field(known->bytes),
+		.label = -1,
+		.flags = known->class_open ? 0 : PACK_CLASS_KNOWN};
 	if (known->class_name != NULL && plan->label_regex == NULL) {
 		entry.label = pack_names_number(&plan->names, known->class_name, err);
 		if (entry.label < 0)

@@ -3,80 +3,12 @@
  * A tar or zip archive, compressed in any way that libarchive reads. Both passes walk it front to back; an entry's
  * ordinal, counted over all the archive's members, says in the second pass which were chosen in the first.
  */
-#include <archive.h>
-#include <archive_entry.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "tools/pack.h"
-
-struct walk {
-	struct archive *archive;
-	struct archive_entry *member;
-	const char *path; /* the archive's, the caller's string */
-	uint64_t ordinal; /* of the next member */
-};
-
-static int archive_failed(struct walk *walk, struct error *err)
-{
-	const char *text = archive_error_string(walk->archive);
-	return error_set(err, ERROR_FORMAT, "cannot read %s as tar or zip: %s", walk->path,
-		text != NULL ? text : "unknown error");
-}
-
-static int walk_open(struct walk *walk, const char *path, struct error *err)
-{
-	*walk = (struct walk){.archive = archive_read_new(), .path = path};
-	if (walk->archive == NULL)
-		return pack_out_of_memory(err);
-	archive_read_support_filter_all(walk->archive);
-	archive_read_support_format_tar(walk->archive);
-	archive_read_support_format_zip(walk->archive);
-	if (archive_read_open_filename(walk->archive, path, 1 << 20) == ARCHIVE_OK)
-		return 0;
-	archive_failed(walk, err);
-	archive_read_free(walk->archive);
-	walk->archive = NULL;
-	return err->code;
-}
-
-/* 1: walk->member is the next one; 0: the end. */
-static int walk_next(struct walk *walk, struct error *err)
-{
-	int rc = archive_read_next_header(walk->archive, &walk->member);
-	if (rc == ARCHIVE_EOF)
-		return 0;
-	/* A warning concerns attributes (times, owners, character sets) that do not matter here. */
-	if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
-		return archive_failed(walk, err);
-	walk->ordinal++;
-	return 1;
-}
-
-static const char *member_name(struct archive_entry *member)
-{
-	/* archive_entry_pathname() is NULL for names that the C locale cannot say. */
-	const char *name = archive_entry_pathname_utf8(member);
-	return name != NULL ? name : archive_entry_pathname(member);
-}
-
-/* Reads up to `capacity` bytes of the member. */
-static int read_some(struct walk *walk, unsigned char *data, size_t capacity, size_t *bytes, struct error *err)
-{
-	*bytes = 0;
-	while (*bytes < capacity) {
-		la_ssize_t got = archive_read_data(walk->archive, data + *bytes, capacity - *bytes);
-		if (got == 0)
-			return 0;
-		if (got == ARCHIVE_RETRY)
-			continue;
-		if (got < 0 && got != ARCHIVE_WARN)
-			return archive_failed(walk, err);
-		*bytes += got > 0 ? (size_t)got : 0;
-	}
-	return 0;
-}
+#include "tools/pack_walk.h"
 
 /* Regular files. A hard link has no contents of its own; it is taken, and found bad, only if its name is an image's. */
 static bool is_file(struct archive_entry *member)
@@ -85,13 +17,13 @@ static bool is_file(struct archive_entry *member)
 }
 
 /* A text beside an image. */
-static int scan_side(struct walk *walk, struct pack_plan *plan, int verdict, const char *key, struct error *err)
+static int scan_side(struct pack_walk *walk, struct pack_plan *plan, int verdict, const char *key, struct error *err)
 {
 	size_t limit = verdict == PACK_LABEL ? PACK_MAX_LABEL_BYTES : PACK_MAX_META_BYTES, bytes;
 	char *text = malloc(limit + 1);
 	if (text == NULL)
 		return pack_out_of_memory(err);
-	int rc = read_some(walk, (unsigned char *)text, limit + 1, &bytes, err);
+	int rc = pack_walk_read(walk, (unsigned char *)text, limit + 1, &bytes, err);
 	if (rc == 0 && verdict == PACK_LABEL)
 		rc = pack_plan_add_label(plan, key, text, bytes, err);
 	else if (rc == 0)
@@ -100,9 +32,9 @@ static int scan_side(struct walk *walk, struct pack_plan *plan, int verdict, con
 	return rc;
 }
 
-static int scan_member(struct walk *walk, struct pack_plan *plan, struct error *err)
+static int scan_member(struct pack_walk *walk, struct pack_plan *plan, struct error *err)
 {
-	const char *name = member_name(walk->member);
+	const char *name = pack_walk_name(walk);
 	if (archive_entry_filetype(walk->member) == AE_IFDIR)
 		return 0;
 	if (name == NULL || !is_file(walk->member)) {
@@ -117,7 +49,7 @@ static int scan_member(struct walk *walk, struct pack_plan *plan, struct error *
 		unsigned char head[PACK_HEAD_BYTES];
 		size_t bytes;
 		int64_t size = archive_entry_size_is_set(walk->member) ? archive_entry_size(walk->member) : 0;
-		rc = read_some(walk, head, sizeof(head), &bytes, err);
+		rc = pack_walk_read(walk, head, sizeof(head), &bytes, err);
 		if (rc == 0)
 			rc = pack_plan_add(plan, key, head, bytes, walk->ordinal - 1, (uint64_t)size, err);
 	}
@@ -125,46 +57,53 @@ static int scan_member(struct walk *walk, struct pack_plan *plan, struct error *
 	return rc;
 }
 
+/* Asked last: libarchive finds out what kind it is, and says what a file that is none lacks. */
+static bool may_be_archive(const char *path, const struct stat *status)
+{
+	(void)path;
+	return status != NULL && S_ISREG(status->st_mode);
+}
+
 static int scan_archive(const char *path, struct pack_plan *plan, struct error *err)
 {
-	struct walk walk;
-	int rc = walk_open(&walk, path, err);
+	struct pack_walk walk;
+	int rc = pack_walk_open(&walk, path, err);
 	if (rc < 0)
 		return rc;
-	while ((rc = walk_next(&walk, err)) == 1) {
+	while ((rc = pack_walk_next(&walk, err)) == 1) {
 		plan->scanned_bytes = (uint64_t)archive_filter_bytes(walk.archive, -1);
 		rc = scan_member(&walk, plan, err);
 		if (rc < 0)
 			break;
 	}
-	archive_read_free(walk.archive);
+	pack_walk_close(&walk);
 	return rc < 0 ? rc : pack_plan_end_input(plan, false, err);
 }
 
 static void *open_archive(const char *path, struct error *err)
 {
-	struct walk *walk = malloc(sizeof(*walk));
+	struct pack_walk *walk = malloc(sizeof(*walk));
 	if (walk == NULL) {
 		pack_out_of_memory(err);
 		return NULL;
 	}
-	if (walk_open(walk, path, err) < 0) {
+	if (pack_walk_open(walk, path, err) < 0) {
 		free(walk);
 		return NULL;
 	}
 	return walk;
 }
 
-static int find_member(struct walk *walk, const struct pack_entry *entry, const char *key, struct error *err)
+static int find_member(struct pack_walk *walk, const struct pack_entry *entry, const char *key, struct error *err)
 {
 	while (walk->ordinal <= entry->ordinal) {
-		int rc = walk_next(walk, err);
+		int rc = pack_walk_next(walk, err);
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
 			break;
 	}
-	const char *name = walk->ordinal == entry->ordinal + 1 ? member_name(walk->member) : NULL;
+	const char *name = walk->ordinal == entry->ordinal + 1 ? pack_walk_name(walk) : NULL;
 	char *clean = name != NULL ? strdup(name) : NULL;
 	if (clean != NULL)
 		pack_clean_path(clean);
@@ -174,7 +113,7 @@ static int find_member(struct walk *walk, const struct pack_entry *entry, const 
 }
 
 /* A zip written to a pipe may not say how large its members are, so memory grows as the contents come. */
-static int read_contents(struct walk *walk, unsigned char **data, size_t *bytes, struct error *err)
+static int read_contents(struct pack_walk *walk, unsigned char **data, size_t *bytes, struct error *err)
 {
 	int64_t said = archive_entry_size_is_set(walk->member) ? archive_entry_size(walk->member) : 64 << 10;
 	size_t capacity = said > PACK_MAX_FILE_BYTES ? PACK_MAX_FILE_BYTES : (size_t)said;
@@ -186,7 +125,7 @@ static int read_contents(struct walk *walk, unsigned char **data, size_t *bytes,
 			return error_set(err, ERROR_MEMORY, "out of memory (%zu bytes)", capacity);
 		*data = larger;
 		size_t got;
-		int rc = read_some(walk, larger + used, capacity + 1 - used, &got, err);
+		int rc = pack_walk_read(walk, larger + used, capacity + 1 - used, &got, err);
 		used += got;
 		if (rc < 0)
 			return rc;
@@ -205,7 +144,7 @@ static int read_contents(struct walk *walk, unsigned char **data, size_t *bytes,
 static int read_member(void *state, const struct pack_plan *plan, const struct pack_entry *entry,
 	struct pack_contents *out, struct error *err)
 {
-	struct walk *walk = state;
+	struct pack_walk *walk = state;
 	int rc = find_member(walk, entry, pack_plan_key(plan, entry), err);
 	if (rc == 0 && archive_entry_hardlink(walk->member) != NULL) {
 		error_set(err, ERROR_FORMAT, "a hard link to %s; make the archive with tar --hard-dereference",
@@ -223,12 +162,13 @@ static int read_member(void *state, const struct pack_plan *plan, const struct p
 
 static void close_archive(void *state)
 {
-	struct walk *walk = state;
-	archive_read_free(walk->archive);
+	struct pack_walk *walk = state;
+	pack_walk_close(walk);
 	free(walk);
 }
 
 const struct pack_source pack_source_archive = {.name = "archive",
+	.probe = may_be_archive,
 	.scan = scan_archive,
 	.open = open_archive,
 	.read = read_member,

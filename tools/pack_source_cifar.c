@@ -63,10 +63,10 @@ static const struct layout *find_layout(FILE *file, uint64_t *records)
 	return NULL;
 }
 
-bool pack_source_cifar_probe(const char *path)
+static bool is_batch(const char *path, const struct stat *status)
 {
 	const char *dot = strrchr(path, '.');
-	if (dot == NULL || strcmp(dot, ".bin") != 0)
+	if (status == NULL || !S_ISREG(status->st_mode) || dot == NULL || strcmp(dot, ".bin") != 0)
 		return false;
 	FILE *file = fopen(path, "rb");
 	if (file == NULL)
@@ -218,6 +218,7 @@ static void close_batch(void *state)
 }
 
 const struct pack_source pack_source_cifar = {.name = "CIFAR binary batch",
+	.probe = is_batch,
 	.scan = scan_batch,
 	.open = open_batch,
 	.read = read_record,

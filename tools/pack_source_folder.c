@@ -11,27 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/atomic_file.h"
-#include "tools/pack.h"
-
-static size_t read_head(const char *path, unsigned char *head)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	ssize_t bytes = read(fd, head, PACK_HEAD_BYTES);
-	close(fd);
-	return bytes < 0 ? 0 : (size_t)bytes;
-}
-
-static int scan_label(const FTSENT *node, const char *key, struct pack_plan *plan, struct error *err)
-{
-	size_t bytes;
-	char *text = atomic_file_read_all(node->fts_path, PACK_MAX_LABEL_BYTES, &bytes, err);
-	int rc = text != NULL ? pack_plan_add_label(plan, key, text, bytes, err) : err->code;
-	free(text);
-	return rc;
-}
+#include "tools/pack_file.h"
 
 static int scan_file(const FTSENT *node, const char *below, struct pack_plan *plan, struct error *err)
 {
@@ -39,10 +19,10 @@ static int scan_file(const FTSENT *node, const char *below, struct pack_plan *pl
 	unsigned char head[PACK_HEAD_BYTES];
 	int rc = pack_plan_offer(plan, below, &key, err);
 	if (rc == PACK_LOOK) {
-		size_t bytes = read_head(node->fts_path, head);
+		size_t bytes = pack_file_head(node->fts_path, head);
 		rc = pack_plan_add(plan, key, head, bytes, 0, (uint64_t)node->fts_statp->st_size, err);
 	} else if (rc == PACK_LABEL) {
-		rc = scan_label(node, key, plan, err);
+		rc = pack_file_label(node->fts_path, key, plan, err);
 	}
 	free(key);
 	return rc;
@@ -72,6 +52,12 @@ static int scan_node(FTS *tree, FTSENT *node, size_t root_bytes, struct pack_pla
 		plan->ignored++;
 		return 0;
 	}
+}
+
+static bool is_folder(const char *path, const struct stat *status)
+{
+	(void)path;
+	return status != NULL && S_ISDIR(status->st_mode);
 }
 
 static int scan_folder(const char *path, struct pack_plan *plan, struct error *err)
@@ -114,48 +100,11 @@ static void *open_folder(const char *path, struct error *err)
 	return folder;
 }
 
-static int read_whole(int fd, unsigned char *data, size_t bytes, struct error *err)
-{
-	size_t done = 0;
-	while (done < bytes) {
-		ssize_t got = read(fd, data + done, bytes - done);
-		if (got == 0)
-			return error_set(err, ERROR_IO, "became shorter while it was read");
-		if (got < 0 && errno != EINTR)
-			return error_set_errno(err, ERROR_IO, errno, "cannot read it");
-		done += got > 0 ? (size_t)got : 0;
-	}
-	return 0;
-}
-
 static int read_file(void *state, const struct pack_plan *plan, const struct pack_entry *entry,
 	struct pack_contents *out, struct error *err)
 {
 	const struct folder *folder = state;
-	int fd = openat(folder->fd, pack_plan_key(plan, entry), O_RDONLY | O_CLOEXEC);
-	struct stat status;
-	if (fd < 0 || fstat(fd, &status) < 0) {
-		error_set_errno(err, ERROR_IO, errno, "cannot open it");
-		if (fd >= 0)
-			close(fd);
-		return PACK_BAD;
-	}
-	int rc = 0;
-	out->bytes = (size_t)status.st_size;
-	if (out->bytes > PACK_MAX_FILE_BYTES)
-		rc = error_set(
-			err, ERROR_FORMAT, "%zu bytes; an image may have %d at most", out->bytes, PACK_MAX_FILE_BYTES);
-	else if ((out->data = malloc(out->bytes + 1)) == NULL)
-		rc = error_set(err, ERROR_MEMORY, "out of memory (%zu bytes)", out->bytes);
-	else
-		rc = read_whole(fd, out->data, out->bytes, err);
-	close(fd);
-	if (rc < 0) {
-		free(out->data);
-		out->data = NULL;
-		return rc == ERROR_MEMORY ? rc : PACK_BAD;
-	}
-	return 0;
+	return pack_file_read(folder->fd, pack_plan_key(plan, entry), out, err);
 }
 
 static void close_folder(void *state)
@@ -166,6 +115,7 @@ static void close_folder(void *state)
 }
 
 const struct pack_source pack_source_folder = {.name = "folder",
+	.probe = is_folder,
 	.scan = scan_folder,
 	.open = open_folder,
 	.read = read_file,

@@ -17,6 +17,7 @@
 #include "stages/codec.h"
 #include "stages/exif.h"
 #include "stages/views.h"
+#include "tools/pack_pnm.h"
 #include "tools/pack_run.h"
 
 enum { TURNED_QUALITY = 95 /* of a JPEG that cannot be turned without loss */ };
@@ -29,11 +30,28 @@ struct work {
 	size_t rgb_bytes;
 };
 
+/* A PGM or PPM image becomes pixels, as which it is stored. */
+static int take_pnm(const struct work *work, struct pack_item *item, struct error *err)
+{
+	unsigned char *rgb;
+	int rc = pack_pnm_decode(
+		item->data, item->bytes, work->settings->max_pixels, &rgb, &item->width, &item->height, err);
+	if (rc < 0)
+		return rc;
+	free(item->data);
+	item->data = rgb;
+	item->bytes = (size_t)item->width * item->height * 3;
+	item->pixels = true;
+	return 0;
+}
+
 /* Sets codec and size. */
 static int look_at(const struct work *work, struct pack_item *item, struct error *err)
 {
+	int rc = !item->pixels && pack_pnm_probe(item->data, item->bytes) ? take_pnm(work, item, err) : 0;
 	struct codec_info info = {.codec = SHARD_RAW, .width = item->width, .height = item->height};
-	int rc = item->pixels ? 0 : codec_probe(item->data, item->bytes, &info, err);
+	if (rc == 0 && !item->pixels)
+		rc = codec_probe(item->data, item->bytes, &info, err);
 	if (rc < 0)
 		return rc;
 	if ((uint64_t)info.width * info.height > work->settings->max_pixels)
