@@ -65,19 +65,24 @@ def make_set(folder, name, seed):
     return shard
 
 
+def listing(shard):
+    return [{**entry, "block": block, "at": at, "place": place} for block, at, place, entry in shard.records]
+
+
 def entry_of(shard, number):
     """Where in the file a record's entry and its image lie."""
-    record = shard.records[number]
-    records, first = struct.unpack_from("<II", shard.file, record["at"] + 20)
-    entries = list(shard_reader.record_entries(shard.file, record["at"] + 64, records))
-    start = record["at"] + 64 if number == first else entries[number - first - 1][1]
-    return start, entries[-1][1] + sum(entry["bytes"] for entry, _ in entries[: number - first])
+    record = listing(shard)[number]
+    (records,) = struct.unpack_from("<I", shard.file, record["at"] + 20)
+    entries, images = shard_reader.record_entries(shard.file, record["at"] + 64, records)
+    before = entries[: record["place"]]
+    start = record["at"] + 64 + sum(24 + len(entry["key"].encode()) for entry in before)
+    return start, images + sum(entry["bytes"] for entry in before)
 
 
 def break_image(path, number, to):
     """Damages a stored image, and makes every hash right again: the record's, the block's, the index's, the footer's."""
     shard = shard_reader.Shard(path)
-    record, data = shard.records[number], bytearray(shard.file)
+    record, data = listing(shard)[number], bytearray(shard.file)
     block, (disk_bytes,) = record["at"], struct.unpack_from("<I", shard.file, record["at"] + 12)
     entry, image = entry_of(shard, number)
     end = image + record["bytes"]
@@ -98,7 +103,7 @@ def break_image(path, number, to):
     data[-8:] = xxh(data[-128:-8])
     with open(to, "wb") as file:
         file.write(data)
-    return record["key"].decode()
+    return record["key"]
 
 
 def spread(values):
@@ -108,7 +113,7 @@ def spread(values):
 
 def check_numbers(paths):
     shards = [shard_reader.Shard(path) for path in paths]
-    records = [record for shard in shards for record in shard.records]
+    records = [record for shard in shards for record in listing(shard)]
     told = json.loads(ringclr("inspect", "--json", *paths).stdout)
     of = {"jpeg": 1, "webp": 2, "png": 3}
     short = [min(r["width"], r["height"]) for r in records]
@@ -119,7 +124,7 @@ def check_numbers(paths):
         "unlabeled": 0,
         "image_bytes": sum(r["bytes"] for r in records),
         "file_bytes": sum(len(shard.file) for shard in shards),
-        "blocks": sum(shard.block_count for shard in shards),
+        "blocks": sum(shard.records[-1][0] + 1 for shard in shards),
         "codecs": {name: sum(r["codec"] == codec for r in records) for name, codec in of.items()},
         "codec_bytes": {name: sum(r["bytes"] for r in records if r["codec"] == codec) for name, codec in of.items()},
         "width": spread(r["width"] for r in records),
@@ -139,8 +144,8 @@ def check_records(paths):
     expected = [("number", "key", "class", "label", "width", "height", "codec", "bytes", "block", "hash", "file")]
     for path in paths:
         shard = shard_reader.Shard(path)
-        for r in shard.records:
-            expected.append((str(len(expected) - 1), r["key"].decode(), shard.classes[r["label"]], str(r["label"]), str(r["width"]),
+        for r in listing(shard):
+            expected.append((str(len(expected) - 1), r["key"], shard.classes[r["label"]], str(r["label"]), str(r["width"]),
                              str(r["height"]), shard_reader.CODECS[r["codec"]], str(r["bytes"]), str(r["block"]),
                              f"{r['hash']:016x}", path))
     got = [tuple(line.split("\t")) for line in ringclr("inspect", "--records", "all", *paths).stdout.splitlines()]
