@@ -23,8 +23,9 @@
 #include "pipeline/graph.h"
 #include "pipeline/ring.h"
 
-/* Bytes of a span. Decoding takes long, so that smaller ones keep all threads busy to the end. */
-enum { SPAN_BYTES = 1 << 20, SPAN_BYTES_FULL = 1 << 18 };
+/* Bytes of a span: large, so that the calling thread sleeps between two; smaller where decoding takes long, so that all
+ * threads are busy to the end. */
+enum { SPAN_BYTES = 1 << 22, SPAN_BYTES_FULL = 1 << 18 };
 
 /* Bytes that are read at once: large enough that the call costs nothing, small enough that they still lie in a core's
  * cache when they are hashed. */
