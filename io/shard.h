@@ -51,8 +51,9 @@ struct shard_writer_config {
 	const void *dictionary; /* as ZDICT_trainFromBuffer() makes them, SHARD_MAX_DICTIONARY at most; copied; NULL:
 				   none */
 	size_t dictionary_bytes;
-	const char *origin; /* one line of provenance for the header, e.g. the command; may be NULL */
-	bool meta;	    /* records may have meta: the file gets a field table */
+	const char *origin;	/* one line of provenance for the header, e.g. the command; may be NULL */
+	bool meta;		/* records may have meta: the file gets a field table */
+	bool single_dictionary; /* no copies of the dictionary between blocks, as before version 1.2 */
 };
 
 struct shard_writer;

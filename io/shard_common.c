@@ -74,6 +74,50 @@ const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t di
 	return NULL;
 }
 
+struct shard_block_disk shard_copy_header(uint32_t dictionary_bytes, uint64_t dictionary_hash)
+{
+	struct shard_block_disk header = {
+		.disk_bytes = SHARD_BLOCK_HEADER_BYTES + dictionary_bytes,
+		.raw_bytes = dictionary_bytes,
+		.dictionary_hash = dictionary_hash,
+		.payload_hash = dictionary_hash,
+	};
+	memcpy(header.magic, SHARD_COPY_MAGIC, sizeof header.magic);
+	header.hash = XXH3_64bits(&header, offsetof(struct shard_block_disk, hash));
+	return header;
+}
+
+bool shard_copy_header_sound(const struct shard_block_disk *header)
+{
+	if (header->raw_bytes == 0 || header->raw_bytes > SHARD_MAX_DICTIONARY)
+		return false;
+	struct shard_block_disk expected = shard_copy_header(header->raw_bytes, header->dictionary_hash);
+	return memcmp(header, &expected, sizeof expected) == 0;
+}
+
+unsigned char *shard_copy_read(
+	int fd, const char *path, uint64_t offset, uint64_t file_bytes, uint32_t *dictionary_bytes)
+{
+	struct shard_block_disk header;
+	struct error ignored = {0};
+	if (offset >= file_bytes || file_bytes - offset < sizeof header ||
+		shard_pread(fd, path, &header, sizeof header, offset, &ignored) != 0 ||
+		!shard_copy_header_sound(&header) || shard_copy_bytes(header.raw_bytes) > file_bytes - offset)
+		return NULL;
+	size_t bytes = (size_t)shard_copy_bytes(header.raw_bytes);
+	unsigned char *copy = malloc(bytes);
+	bool whole = copy != NULL && shard_pread(fd, path, copy, bytes, offset, &ignored) == 0 &&
+		     XXH3_64bits(copy + sizeof header, header.raw_bytes) == header.payload_hash;
+	for (size_t i = header.disk_bytes; whole && i < bytes; i++)
+		whole = copy[i] == 0;
+	if (!whole) {
+		free(copy);
+		return NULL;
+	}
+	*dictionary_bytes = header.raw_bytes;
+	return copy;
+}
+
 bool shard_worthwhile(uint32_t compression, size_t disk_bytes, size_t raw_bytes)
 {
 	enum { WORTHWHILE_PERCENT = 97 };

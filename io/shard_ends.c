@@ -67,8 +67,9 @@ static void header_make(struct shard_writer *writer, const struct shard_writer_c
 	header->class_bytes = classes->bytes;
 	header->class_hash = XXH3_64bits(classes->data, classes->bytes);
 	if (config->dictionary != NULL) {
-		header->version_minor = SHARD_VERSION_MINOR_DICTIONARY;
-		header->required_flags |= SHARD_NEEDS_DICTIONARY;
+		header->version_minor =
+			config->single_dictionary ? SHARD_VERSION_MINOR_DICTIONARY : SHARD_VERSION_MINOR_COPIES;
+		header->required_flags |= SHARD_NEEDS_DICTIONARY | (config->single_dictionary ? 0 : SHARD_NEEDS_COPIES);
 		header->dictionary_bytes = (uint32_t)config->dictionary_bytes;
 		header->dictionary_hash = XXH3_64bits(config->dictionary, config->dictionary_bytes);
 	}
@@ -116,6 +117,7 @@ int shard_front_read(
 	config->origin = shard_origin(shard);
 	config->meta = (header.required_flags & SHARD_NEEDS_FIELDS) != 0;
 	config->dictionary_bytes = header.dictionary_bytes;
+	config->single_dictionary = (header.required_flags & SHARD_NEEDS_COPIES) == 0;
 	if (header.dictionary_bytes == 0)
 		return 0;
 	*dictionary = malloc(header.dictionary_bytes);

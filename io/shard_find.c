@@ -24,6 +24,14 @@ static bool block_header_sound(const struct shard_block_disk *header)
 		       NULL;
 }
 
+static void copy_take(struct shard_find *find, uint64_t at)
+{
+	unsigned char *copy = shard_copy_read(find->fd, find->path, at, find->file_bytes, &find->dictionary_bytes);
+	if (copy != NULL)
+		memmove(copy, copy + SHARD_BLOCK_HEADER_BYTES, find->dictionary_bytes);
+	find->dictionary = copy;
+}
+
 int shard_find_blocks(struct shard_find *find, uint64_t from, uint64_t to, struct error *err)
 {
 	uint32_t capacity = 0, next = 0;
@@ -32,6 +40,8 @@ int shard_find_blocks(struct shard_find *find, uint64_t from, uint64_t to, struc
 		int rc = shard_pread(find->fd, find->path, &header, sizeof header, from, err);
 		if (rc != 0)
 			return rc;
+		if (memcmp(header.magic, SHARD_COPY_MAGIC, sizeof header.magic) == 0 && find->dictionary == NULL)
+			copy_take(find, from);
 		if (!block_header_sound(&header) || header.number < next) {
 			from += SHARD_BLOCK_ALIGN;
 			continue;
@@ -108,6 +118,10 @@ static bool chain_follows(const struct shard_find *find, const unsigned char *ra
 		memcpy(&entry, raw + count * sizeof entry, sizeof entry);
 		if (count == 0)
 			at = *first = entry.offset;
+		/* A copy of the dictionary may lie before it, of a size that is not known here. */
+		if (count > 0 && entry.offset > at && (entry.offset - at) % SHARD_BLOCK_ALIGN == 0 &&
+			entry.offset - at <= shard_copy_bytes(SHARD_MAX_DICTIONARY))
+			at = entry.offset;
 		if (entry.offset != at || at < SHARD_HEADER_BYTES || at >= footer->index_offset ||
 			entry.disk_bytes <= SHARD_BLOCK_HEADER_BYTES)
 			return false;
@@ -158,7 +172,10 @@ bool shard_find_index(const struct shard_find *find, bool front, bool has_fields
 			uint64_t room = first - SHARD_HEADER_BYTES;
 			tried.class_count = SHARD_MAX_CLASSES;
 			tried.field_table_bytes = has_fields ? 1 : 0;
-			tried.dictionary_bytes = room >= (has_fields ? 2 : 1) * (uint64_t)SHARD_BLOCK_ALIGN ? 1 : 0;
+			tried.dictionary_bytes = find->dictionary_bytes;
+			if (find->dictionary == NULL)
+				tried.dictionary_bytes =
+					room >= (has_fields ? 2 : 1) * (uint64_t)SHARD_BLOCK_ALIGN ? 1 : 0;
 			tried.class_bytes =
 				room - shard_align(tried.field_table_bytes) - shard_align(tried.dictionary_bytes);
 		}
@@ -191,6 +208,13 @@ unsigned char *shard_find_dictionary(const struct shard_find *find, uint64_t has
 {
 	if (find->count == 0)
 		return NULL;
+	if (find->dictionary != NULL && XXH3_64bits(find->dictionary, find->dictionary_bytes) == hash) {
+		unsigned char *content = malloc(find->dictionary_bytes);
+		if (content != NULL)
+			memcpy(content, find->dictionary, find->dictionary_bytes);
+		*bytes = find->dictionary_bytes;
+		return content;
+	}
 	uint64_t end = find->blocks[0].offset;
 	for (uint64_t at = SHARD_HEADER_BYTES; at < end; at += SHARD_BLOCK_ALIGN) {
 		struct error ignored = {0};

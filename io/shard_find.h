@@ -16,6 +16,8 @@ struct shard_find {
 	uint64_t file_bytes;
 	struct shard_found_block *blocks; /* malloc'd, in the file's order */
 	uint32_t count;
+	unsigned char *dictionary; /* of the first copy between blocks that is whole; malloc'd; NULL: none */
+	uint32_t dictionary_bytes;
 };
 
 /* Blocks from page to page between two offsets, by headers whose own hash is right; their numbers rise. Payloads are
@@ -24,10 +26,11 @@ int shard_find_blocks(struct shard_find *find, uint64_t from, uint64_t to, struc
 
 /* Looks for an index behind the blocks, without a footer that says where it is: *footer gets what it would have said of
  * it. footer's class table, dictionary and field table are known where `front` is set; else only their size
- * together is made up. False: there is none. */
+ * together is made up, but for a dictionary of which there is a copy. False: there is none. */
 bool shard_find_index(const struct shard_find *find, bool front, bool has_fields, struct shard_footer_disk *footer);
 
-/* Looks for a dictionary with this hash before the first block that was found; malloc'd. NULL: there is none. */
+/* A dictionary with this hash, from a copy or from before the first block that was found; malloc'd. NULL: there is
+ * none. */
 unsigned char *shard_find_dictionary(const struct shard_find *find, uint64_t hash, size_t *bytes);
 
 #endif

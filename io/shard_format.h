@@ -6,7 +6,7 @@
  *   4096     class table, then zeros up to a multiple of 4096
  *   ...      dictionary, zeros: only where the header's flags say so
  *   ...      field table, zeros: only where the header's flags say so
- *   ...      block 0, zeros; block 1, zeros; ... each at a multiple of 4096
+ *   ...      block 0, zeros; (a copy of the dictionary, zeros;) block 1, zeros; ... each at a multiple of 4096
  *   ...      index, zeros
  *   end-128  footer; the file ends at a multiple of 4096
  *
@@ -22,11 +22,13 @@
 #define SHARD_MAGIC	   "\x89RING\r\n\x1a" /* 8 bytes; broken by any text-mode transfer */
 #define SHARD_BLOCK_MAGIC  "RINGBLK\n"
 #define SHARD_FOOTER_MAGIC "RINGEND\n"
+#define SHARD_COPY_MAGIC   "RINGDIC\n"
 
 enum {
 	SHARD_VERSION_MAJOR = 1,
 	SHARD_VERSION_MINOR = 2,
 	SHARD_VERSION_MINOR_DICTIONARY = 1, /* what a file with a dictionary needs */
+	SHARD_VERSION_MINOR_COPIES = 2,	    /* one with copies of it */
 	SHARD_VERSION_MINOR_FIELDS = 2,	    /* and one with fields */
 	SHARD_HEADER_BYTES = 4096,
 	SHARD_ORIGIN_CAPACITY = 4008,
@@ -46,6 +48,7 @@ enum shard_compression { SHARD_STORED = 0, SHARD_ZSTD = 1, SHARD_ZSTD_DICTIONARY
 
 enum { /* of required_flags: the file has */
 	SHARD_NEEDS_DICTIONARY = 1 << 0,
+	SHARD_NEEDS_COPIES = 1 << 2, /* copies of the dictionary between blocks, in case the one before them is lost */
 	SHARD_NEEDS_FIELDS = 1 << 1, /* a field table, and fields of records behind a block's images */
 };
 
@@ -71,6 +74,11 @@ struct shard_record_field_disk {
 	uint8_t reserved[3];
 	uint32_t bytes; /* of the value that follows */
 } __attribute__((packed));
+
+/* A copy of the dictionary: a header like a block's, with SHARD_COPY_MAGIC and no records, and the dictionary. One lies
+ * before the first block from 64 KiB of the file on, from 512 KiB on, and so on by eights: so that one lies in the
+ * middle of a file of any size. */
+enum { SHARD_COPY_FIRST = 64 << 10, SHARD_COPY_FACTOR = 8 };
 
 struct shard_header_disk {
 	uint8_t magic[8];

@@ -58,6 +58,18 @@ const struct shard_key *shard_duplicate_key(struct shard_key *keys, size_t count
 /* pread until all of `bytes`; ERROR_IO, or ERROR_DAMAGED where the file ends before. */
 int shard_pread(int fd, const char *path, void *memory, size_t bytes, uint64_t offset, struct error *err);
 
+/* A copy of the dictionary as it lies between two blocks, with its padding. */
+static inline uint64_t shard_copy_bytes(uint32_t dictionary_bytes)
+{
+	return shard_align(SHARD_BLOCK_HEADER_BYTES + (uint64_t)dictionary_bytes);
+}
+struct shard_block_disk shard_copy_header(uint32_t dictionary_bytes, uint64_t dictionary_hash);
+/* Whether this can be the header of a copy: its own hash is right, and its sizes. */
+bool shard_copy_header_sound(const struct shard_block_disk *header);
+/* Reads the copy at `offset`, header and dictionary, and checks its padding: malloc'd; NULL where it is not whole. */
+unsigned char *shard_copy_read(
+	int fd, const char *path, uint64_t offset, uint64_t file_bytes, uint32_t *dictionary_bytes);
+
 /* Whether so compressing bytes is allowed and pays: else they are stored. */
 bool shard_worthwhile(uint32_t compression, size_t disk_bytes, size_t raw_bytes);
 

@@ -21,7 +21,8 @@ static int flags_check(const char *path, const struct shard_header_disk *header,
 		return error_set(err, ERROR_VERSION,
 			"'%s' has shard format %u.%u, this program reads up to %d.x: use a newer ringclr", path,
 			header->version_major, header->version_minor, SHARD_VERSION_MAJOR);
-	uint32_t unknown = header->required_flags & ~(uint32_t)(SHARD_NEEDS_DICTIONARY | SHARD_NEEDS_FIELDS);
+	uint32_t unknown =
+		header->required_flags & ~(uint32_t)(SHARD_NEEDS_DICTIONARY | SHARD_NEEDS_FIELDS | SHARD_NEEDS_COPIES);
 	if (unknown != 0)
 		return error_set(err, ERROR_VERSION,
 			"'%s' needs format feature number %d (required flags 0x%x), unknown here: use a newer ringclr",
@@ -29,12 +30,13 @@ static int flags_check(const char *path, const struct shard_header_disk *header,
 	return 0;
 }
 
-/* A dictionary has bytes exactly where the flag says that there is one, and a hash. */
+/* A dictionary has bytes exactly where the flag says that there is one, and a hash; without it there are no copies. */
 static bool dictionary_fault(const struct shard_header_disk *header)
 {
 	bool there = (header->required_flags & SHARD_NEEDS_DICTIONARY) != 0;
+	bool copies = (header->required_flags & SHARD_NEEDS_COPIES) != 0;
 	return header->dictionary_bytes > SHARD_MAX_DICTIONARY || there != (header->dictionary_bytes > 0) ||
-	       there != (header->dictionary_hash != 0);
+	       (copies && !there) || there != (header->dictionary_hash != 0);
 }
 
 /* Without the flag an origin may lie where the field table is described. */
@@ -229,6 +231,9 @@ static int index_blocks_parse(const char *path, const struct shard_footer_disk *
 	for (uint32_t i = 0; i < footer->block_count; i++) {
 		struct shard_index_block_disk entry;
 		memcpy(&entry, raw + i * sizeof entry, sizeof entry);
+		/* A copy of the dictionary may lie before it. */
+		if (i > 0 && footer->dictionary_bytes > 0 && entry.offset != expected)
+			expected += shard_copy_bytes(footer->dictionary_bytes);
 		if (entry.offset != expected || entry.disk_bytes <= SHARD_BLOCK_HEADER_BYTES ||
 			entry.disk_bytes > footer->index_offset - entry.offset)
 			return error_set(err, ERROR_FORMAT, "'%s': the index puts block %u at a wrong place", path, i);

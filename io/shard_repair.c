@@ -350,7 +350,7 @@ static int pass(struct repairer *r, struct error *err)
 
 /* ---- all of it ---- */
 
-/* Neither header nor footer says where the dictionary is, but blocks say its hash. */
+/* Where it does not lie where header or footer says, or neither is left: blocks say its hash. */
 static void dictionary_find(struct repairer *r)
 {
 	uint32_t i = 0;
@@ -361,7 +361,8 @@ static void dictionary_find(struct repairer *r)
 	size_t bytes = 0;
 	r->footer.dictionary_hash = r->find.blocks[i].header.dictionary_hash;
 	r->dictionary_content = shard_find_dictionary(&r->find, r->footer.dictionary_hash, &bytes);
-	r->footer.dictionary_bytes = (uint32_t)bytes;
+	if (r->dictionary_content != NULL)
+		r->footer.dictionary_bytes = (uint32_t)bytes;
 	if (r->dictionary_content != NULL && ZSTD_getDictID_fromDict(r->dictionary_content, bytes) != 0)
 		r->dictionary = ZSTD_createDDict(r->dictionary_content, bytes);
 }
@@ -371,7 +372,7 @@ static int blocks_find(struct repairer *r, struct error *err)
 	struct shard_find *f = &r->find;
 	uint64_t from = r->front_sound ? shard_blocks_offset(&r->footer) : SHARD_HEADER_BYTES;
 	int rc = shard_find_blocks(f, from, r->footer_sound ? r->footer.index_offset : f->file_bytes, err);
-	if (rc == 0 && !r->front_sound)
+	if (rc == 0 && r->dictionary == NULL)
 		dictionary_find(r);
 	return rc;
 }
@@ -510,6 +511,7 @@ static void repairer_free(struct repairer *r)
 	free(r->dictionary_content);
 	shard_index_free(&r->index);
 	free(r->find.blocks);
+	free(r->find.dictionary);
 	free(r->disk);
 	free(r->raw);
 }

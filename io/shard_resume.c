@@ -120,15 +120,39 @@ static int block_read(struct walk *walk, struct shard_block_disk *header, struct
 		       header->raw_bytes) == NULL;
 }
 
+/* 1: there is no copy of the dictionary here, or a whole one, which is kept; 0: one should be, and is not whole. */
+static int copy_keep(struct walk *walk)
+{
+	struct shard_writer *writer = walk->writer;
+	uint32_t bytes = 0;
+	if (writer->block_count == 0 || writer->offset < writer->next_copy)
+		return 1;
+	unsigned char *copy = shard_copy_read(walk->fd, writer->path, writer->offset, walk->file_bytes, &bytes);
+	bool same = copy != NULL && bytes == writer->header.dictionary_bytes &&
+		    XXH3_64bits(copy + SHARD_BLOCK_HEADER_BYTES, bytes) == writer->header.dictionary_hash;
+	free(copy);
+	if (!same)
+		return 0;
+	writer->next_copy = shard_copy_after(writer->offset);
+	writer->offset += shard_copy_bytes(bytes);
+	return 1;
+}
+
 /* 1: a block was kept; 0: none is left. */
 static int block_keep(struct walk *walk, struct error *err)
 {
 	struct shard_writer *writer = walk->writer;
 	struct shard_block_disk header;
-	int rc = block_read(walk, &header, err);
+	const uint64_t offset = writer->offset, next_copy = writer->next_copy;
+	int rc = copy_keep(walk) == 1 ? block_read(walk, &header, err) : 0;
 	size_t table = rc == 1 ? record_table_bytes(walk, &header) : 0;
-	if (rc < 0 || table == 0)
+	if (rc < 0 || table == 0) {
+		/* A copy without the block behind it goes, too: whether the file is full was asked before it was
+		 * written. */
+		writer->offset = offset;
+		writer->next_copy = next_copy;
 		return rc < 0 ? rc : 0;
+	}
 	const struct shard_index_block_disk entry = {
 		.offset = writer->offset,
 		.hash = header.hash,
@@ -154,6 +178,7 @@ int shard_writer_resume(struct shard_writer *writer, unsigned number, struct ato
 	struct walk walk = {.writer = writer, .fd = atomic_file_fd(file)};
 	writer->number = number;
 	writer->file = file;
+	writer->next_copy = shard_writer_first_copy(writer);
 	int rc = walk_open(&walk, err), begun = 0;
 	if (rc == 0)
 		begun = rc = front_compare(&walk, err);

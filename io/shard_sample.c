@@ -177,6 +177,7 @@ static struct shard_writer_config config_of(const struct shard_sample *sample, c
 static int measure(struct shard_sample *sample, struct candidate *candidate, struct error *err)
 {
 	struct shard_writer_config config = config_of(sample, candidate);
+	config.single_dictionary = true; /* copies are not in proportion to records: they are added below */
 	struct shard_writer *writer = shard_writer_create_dry(&config, err);
 	if (writer == NULL)
 		return err->code;
@@ -195,6 +196,8 @@ static int measure(struct shard_sample *sample, struct candidate *candidate, str
 	rc = shard_writer_finish_dry(writer, &bytes, err);
 	double fixed = (double)shard_align(config.dictionary_bytes);
 	candidate->bytes = ((double)bytes - fixed) * (double)sample->config.records / (double)measured + fixed;
+	for (double at = SHARD_COPY_FIRST; candidate->dictionary && at < candidate->bytes; at *= SHARD_COPY_FACTOR)
+		candidate->bytes += (double)shard_copy_bytes((uint32_t)config.dictionary_bytes);
 	return rc;
 }
 

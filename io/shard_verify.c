@@ -102,6 +102,26 @@ static int fields_check(struct verifier *v, struct error *err)
 	return 0;
 }
 
+/* The copies of the dictionary between blocks: the index leaves room of that size for nothing else. */
+static void copies_check(struct verifier *v)
+{
+	struct verify_file *file = &v->file;
+	const struct shard_footer_disk *footer = &file->footer;
+	for (uint32_t b = 1; b < file->index.block_count; b++) {
+		const struct shard_block *before = &file->index.blocks[b - 1];
+		uint64_t end = before->offset + shard_align(before->disk_bytes);
+		uint32_t bytes = 0;
+		if (end == file->index.blocks[b].offset)
+			continue;
+		unsigned char *copy = shard_copy_read(file->fd, file->path, end, file->file_bytes, &bytes);
+		struct shard_block_disk expected = shard_copy_header(footer->dictionary_bytes, footer->dictionary_hash);
+		if (copy == NULL || memcmp(copy, &expected, sizeof expected) != 0)
+			verify_report_add(&v->report, "'%s': the copy of the dictionary before block %u is damaged",
+				file->path, b);
+		free(copy);
+	}
+}
+
 /* All but header, footer and blocks. Negative as above. */
 static int parts_check(struct verifier *v, struct error *err)
 {
@@ -131,6 +151,8 @@ static int parts_check(struct verifier *v, struct error *err)
 		padding_check(v, file->footer.index_offset + file->footer.index_disk_bytes,
 			file->file_bytes - SHARD_FOOTER_BYTES, "the index");
 	}
+	if (file->index_sound && file->options->level != SHARD_VERIFY_INDEX)
+		copies_check(v);
 	if (file->index_sound && file->options->level == SHARD_VERIFY_FULL)
 		keys_check(v);
 	return 0;

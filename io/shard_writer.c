@@ -121,10 +121,24 @@ static struct shard_writer *writer_create(const struct shard_writer_config *conf
 	return NULL;
 }
 
+uint64_t shard_writer_first_copy(const struct shard_writer *writer)
+{
+	return (writer->header.required_flags & SHARD_NEEDS_COPIES) != 0 ? SHARD_COPY_FIRST : UINT64_MAX;
+}
+
+uint64_t shard_copy_after(uint64_t offset)
+{
+	uint64_t next = SHARD_COPY_FIRST;
+	while (next <= offset)
+		next *= SHARD_COPY_FACTOR;
+	return next;
+}
+
 /* The file that the next block goes to. */
 static int file_begin(struct shard_writer *writer, struct error *err)
 {
 	writer->offset = 0;
+	writer->next_copy = shard_writer_first_copy(writer);
 	if (!writer->dry) {
 		writer->file = writer->series.open(writer->series.ctx, writer->number, err);
 		if (writer->file == NULL)
@@ -171,6 +185,7 @@ struct shard_writer *shard_writer_create_dry(const struct shard_writer_config *c
 	if (writer == NULL)
 		return NULL;
 	writer->dry = true;
+	writer->next_copy = shard_writer_first_copy(writer);
 	writer->offset = writer->front.bytes;
 	return writer;
 }
@@ -234,11 +249,32 @@ static int portion_fill(
 	return portion_pack(writer, portion, compression, err);
 }
 
+/* The front has the dictionary with its padding. */
+static int copy_write(struct shard_writer *writer, struct error *err)
+{
+	static const unsigned char zeros[SHARD_BLOCK_ALIGN];
+	const struct shard_header_disk *header = &writer->header;
+	struct shard_block_disk copy = shard_copy_header(header->dictionary_bytes, header->dictionary_hash);
+	size_t padding = (size_t)(shard_copy_bytes(header->dictionary_bytes) - copy.disk_bytes);
+	writer->next_copy = shard_copy_after(writer->offset);
+	int rc = shard_writer_write(writer, &copy, sizeof copy, err);
+	if (rc == 0)
+		rc = shard_writer_write(writer,
+			writer->front.data + SHARD_HEADER_BYTES + shard_align(header->class_bytes),
+			header->dictionary_bytes, err);
+	return rc == 0 ? shard_writer_write(writer, zeros, padding, err) : rc;
+}
+
 /* Writes writer->disk, whose header is made, as the next block, and notes it for the index. */
 static int block_write(
 	struct shard_writer *writer, const struct shard_portion *portion, uint32_t compression, struct error *err)
 {
 	struct shard_buffer *disk = &writer->disk;
+	if (writer->block_count > 0 && writer->offset >= writer->next_copy) {
+		int copied = copy_write(writer, err);
+		if (copied != 0)
+			return copied;
+	}
 	struct shard_block_disk header = {
 		.number = writer->block_count,
 		.disk_bytes = (uint32_t)disk->bytes,

@@ -65,7 +65,8 @@ struct shard_writer {
 	unsigned number;	  /* of the file in the series */
 	struct atomic_file *file; /* NULL: dry, or the next file has no block yet */
 	bool dry;
-	uint64_t offset; /* bytes written to the file, or counted */
+	uint64_t offset;    /* bytes written to the file, or counted */
+	uint64_t next_copy; /* of the dictionary: before the first block from here on; UINT64_MAX: none */
 	struct shard_header_disk header;
 	struct shard_buffer front; /* header, class table, dictionary, field table, as they lie in each file */
 	size_t block_bytes;
@@ -106,6 +107,12 @@ int shard_back_write(struct shard_writer *writer, struct error *err);
  * malloc'd), metadata. Its classes are left alone. */
 int shard_front_read(
 	const struct shard *shard, struct shard_writer_config *config, unsigned char **dictionary, struct error *err);
+
+/* Of next_copy in a new file. */
+uint64_t shard_writer_first_copy(const struct shard_writer *writer);
+/* Where a copy of the dictionary lies before a block that would begin at `offset`: the place from which the next one
+ * does. */
+uint64_t shard_copy_after(uint64_t offset);
 
 int shard_writer_write(struct shard_writer *writer, const void *data, size_t bytes, struct error *err);
 

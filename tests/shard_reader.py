@@ -14,9 +14,8 @@ ZSTD.ZSTD_createDCtx.restype, ZSTD.ZSTD_decompress_usingDict.restype = ctypes.c_
 ZSTD.ZSTD_decompress_usingDict.argtypes = [ctypes.c_void_p] + [ctypes.c_char_p, ctypes.c_size_t] * 3
 CONTEXT = ZSTD.ZSTD_createDCtx()
 XXH.XXH3_64bits.restype, XXH.XXH3_64bits.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
-PAGE, CODECS = 4096, ["raw", "jpeg", "webp", "png"]
-DICTIONARY, FIELDS, REQUIRED, OF_FILE = 1, 2, 1, 2  # two bits of required_flags, two of a field's flags
-get = struct.unpack_from
+PAGE, CODECS, get = 4096, ["raw", "jpeg", "webp", "png"], struct.unpack_from
+DICTIONARY, FIELDS, COPIES, REQUIRED, OF_FILE = 1, 2, 4, 1, 2  # three bits of required_flags, two of a field's flags
 
 
 def need(condition, what):
@@ -67,11 +66,12 @@ class Shard:
         header = checked(self.file[:4088], self.header_hash, "header")
         major, flags, size, count, class_bytes, class_hash, dictionary_bytes, dictionary_hash = (
             get("<HxxI4xI4xIQQ4xIQ", header, 8))
-        need(major == 1 and flags & ~(DICTIONARY | FIELDS) == 0 and size == PAGE, "a version that this reader does not know")
+        need(major == 1 and flags & ~(DICTIONARY | FIELDS | COPIES) == 0 and size == PAGE, "a version that this reader does not know")
         field_bytes, field_hash = get("<I4xQ", header, 4072) if flags & FIELDS else (0, 0)
         self.repeated = (class_bytes, class_hash, count, dictionary_hash, dictionary_bytes, field_bytes, field_hash)
         at = PAGE + up(class_bytes)
         self.dictionary = flags & DICTIONARY and checked(self.file[at : at + dictionary_bytes], dictionary_hash, "dictionary")
+        self.copy_bytes = up(64 + dictionary_bytes) if flags & COPIES else 0  # what may lie between two blocks
         at += up(dictionary_bytes)
         self.read_fields(checked(self.file[at : at + field_bytes], field_hash, "field table") if field_bytes else b"")
         self.first_block = at + up(field_bytes)
@@ -104,8 +104,8 @@ class Shard:
         self.records = []  # (number of its block, where that lies, place in it, entry)
         for number in range(block_count):
             offset, digest, size, _, count, _ = get("<QQIIII", index, 32 * number)
-            need(offset == expected and get("<Q", self.file, offset + 56)[0] == digest, f"block {number}")
-            expected += up(size)
+            need(offset in (expected, expected + self.copy_bytes) and get("<Q", self.file, offset + 56)[0] == digest, f"block {number}")
+            expected = offset + up(size)
             entries, at = record_entries(index, at, count)
             self.records += [(number, offset, place, entry) for place, entry in enumerate(entries)]
         need(at == len(index) and len(self.records) == record_count, "size of the index")
@@ -145,5 +145,5 @@ if __name__ == "__main__":
         sys.exit(not sys.stdout.buffer.write(shard.record(int(sys.argv[2]))[1]))
     for i, (block, _, _, r) in enumerate(shard.records):
         meta = shard.record(i)[2].get("meta", b"").decode()
-        line = (i, block, f"{r['hash']:016x}", r["bytes"], r["label"], r["width"], r["height"], CODECS[r["codec"]], r["key"])
-        print(*line, end="\t" + meta + "\n" if meta else "\n")
+        print(i, block, f"{r['hash']:016x}", r["bytes"], r["label"], r["width"], r["height"], CODECS[r["codec"]], r["key"],
+              end="\t" + meta + "\n" if meta else "\n")

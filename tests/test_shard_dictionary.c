@@ -105,7 +105,7 @@ static void test_round_trip(void **state)
 	tune(place->path, &records, false, &writer, 2048);
 	struct shard *shard = shard_open(place->path, false, &err);
 	assert_non_null(shard);
-	assert_int_equal(shard_version_minor(shard), 1);
+	assert_int_equal(shard_version_minor(shard), 2); /* with copies of the dictionary */
 	assert_true(shard_dictionary_bytes(shard) > 256 && shard_dictionary_bytes(shard) <= 2048);
 	assert_true(shard_dictionary_memory(shard) > shard_dictionary_bytes(shard));
 	assert_records(shard, &records);
@@ -342,7 +342,7 @@ static unsigned char *small_make(const char *path, size_t *size, struct shard_he
 	helper_assert_sound(path);
 	unsigned char *bytes = helper_file_read(path, size);
 	memcpy(header, bytes, sizeof *header);
-	assert_int_equal(header->required_flags, SHARD_NEEDS_DICTIONARY);
+	assert_int_equal(header->required_flags, SHARD_NEEDS_DICTIONARY | SHARD_NEEDS_COPIES);
 	assert_true(header->dictionary_bytes > 256);
 	return bytes;
 }
@@ -408,7 +408,8 @@ static void test_impossible_numbers(void **state)
 		const char *why;
 	} cases[] = {
 		{12, 0, ERROR_FORMAT, "header makes no sense"}, /* no flag, but a dictionary */
-		{12, 5, ERROR_VERSION, "feature number 2"},
+		{12, 9, ERROR_VERSION, "feature number 3"},
+		{12, 4, ERROR_FORMAT, "header makes no sense"}, /* copies of no dictionary */
 		{52, 0, ERROR_FORMAT, "header makes no sense"}, /* a flag, but none */
 		{52, (1 << 20) + 1, ERROR_FORMAT, "header makes no sense"},
 		{52, 0xffffffff, ERROR_FORMAT, "header makes no sense"},

@@ -38,23 +38,23 @@ static void list(FILE *out, const struct shard *shard)
 	shard_cursor_destroy(cursor);
 }
 
-static void golden(unsigned minor)
+static void golden(const char *name, unsigned minor, bool dictionary, bool meta)
 {
-	char path[60], *listed = NULL;
+	char path[80], *listed = NULL;
 	size_t listed_bytes = 0, bytes = 0;
 	struct error err = {0};
-	snprintf(path, sizeof path, "tests/golden/shard-1.%u.ring", minor);
+	snprintf(path, sizeof path, "tests/golden/%s.ring", name);
 	struct shard *shard = shard_open(path, false, &err);
 	if (shard == NULL)
 		fail_msg("%s", err.message);
 	assert_int_equal(shard_version_minor(shard), minor);
-	assert_int_equal(shard_dictionary_bytes(shard) > 0, minor == 1);
-	assert_int_equal(shard_has_meta(shard), minor == 2);
+	assert_int_equal(shard_dictionary_bytes(shard) > 0, dictionary);
+	assert_int_equal(shard_has_meta(shard), meta);
 	FILE *out = open_memstream(&listed, &listed_bytes);
 	list(out, shard);
 	fclose(out);
 	shard_close(shard);
-	snprintf(path, sizeof path, "tests/golden/shard-1.%u.txt", minor);
+	snprintf(path, sizeof path, "tests/golden/%s.txt", name);
 	char *expected = (char *)helper_file_read(path, &bytes);
 	if (bytes != listed_bytes || memcmp(expected, listed, bytes) != 0)
 		fail_msg("%s is not what was read:\n%s", path, listed);
@@ -65,19 +65,25 @@ static void golden(unsigned minor)
 static void test_1_0(void **state)
 {
 	(void)state;
-	golden(0);
+	golden("shard-1.0", 0, false, false);
 }
 
 static void test_1_1_dictionary(void **state)
 {
 	(void)state;
-	golden(1);
+	golden("shard-1.1", 1, true, false);
 }
 
 static void test_1_2_metadata(void **state)
 {
 	(void)state;
-	golden(2);
+	golden("shard-1.2", 2, false, true);
+}
+
+static void test_1_2_dictionary(void **state)
+{
+	(void)state;
+	golden("shard-1.2-dictionary", 2, true, false);
 }
 
 int main(void)
@@ -86,6 +92,7 @@ int main(void)
 		cmocka_unit_test(test_1_0),
 		cmocka_unit_test(test_1_1_dictionary),
 		cmocka_unit_test(test_1_2_metadata),
+		cmocka_unit_test(test_1_2_dictionary),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

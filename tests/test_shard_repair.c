@@ -50,13 +50,14 @@ static void take_lost(void *ctx, const struct shard_lost *lost)
 
 enum kind { STORED, COMPRESSED, DICTIONARY, METADATA };
 
-/* 40 records in 3 classes, in 8 blocks or so. */
-static struct trial *trial_make(void **state, enum kind kind)
+/* `count` records in 3 classes. */
+static struct trial *trial_of(void **state, enum kind kind, uint32_t count)
 {
 	struct trial *trial = calloc(1, sizeof *trial);
 	struct error err = {0};
 	struct philox random = philox_stream(11, 0, 0, 0, PHILOX_TEST);
-	struct helper_records records = helper_records_make(&random, "picture", 40, 3, kind == DICTIONARY ? 900 : 4000);
+	struct helper_records records =
+		helper_records_make(&random, "picture", count, 3, kind == DICTIONARY ? 900 : 4000);
 	trial->place = *state;
 	trial->out = helper_path(trial->place->folder, "out.ring");
 	struct shard_writer_config config = {.path = trial->place->path,
@@ -80,6 +81,12 @@ static struct trial *trial_make(void **state, enum kind kind)
 	memcpy(trial->damaged, trial->sound, trial->size);
 	trial->damaged_size = trial->size;
 	return trial;
+}
+
+/* 40 records, in 8 blocks or so. */
+static struct trial *trial_make(void **state, enum kind kind)
+{
+	return trial_of(state, kind, 40);
 }
 
 static void trial_free(struct trial *trial)
@@ -220,6 +227,51 @@ static void test_both_ends(void **state)
 		assert_true(trial->repaired.end_unknown && trial->repaired.classes_lost);
 		trial_free(trial);
 	}
+}
+
+/* Where copies of the dictionary lie. */
+static unsigned copies_find(const struct trial *trial, size_t places[4])
+{
+	unsigned count = 0;
+	for (size_t at = 0; at < trial->size; at += 4096)
+		if (memcmp(trial->sound + at, SHARD_COPY_MAGIC, 8) == 0 && count < 4)
+			places[count++] = at;
+	return count;
+}
+
+/* A dictionary whose place in front is overwritten is read from a copy between two blocks, and verify looks at that,
+ * too. */
+static void test_copies(void **state)
+{
+	struct trial *trial = trial_of(state, DICTIONARY, 4000);
+	size_t places[4] = {0};
+	unsigned count = copies_find(trial, places);
+	assert_int_equal(count, 2); /* from 64 KiB on, and from 512 KiB on */
+	assert_true(places[0] >= 65536 && places[0] < 65536 + 8192 && places[1] >= 524288 && places[1] < 524288 + 8192);
+	for (unsigned copy = 0; copy < count; copy++) {
+		struct helper_report report;
+		for (size_t at = 0; at < 4096; at += 60) {
+			trial->damaged[places[copy] + at] ^= 16;
+			helper_file_write(trial->place->path, trial->damaged, trial->size);
+			trial->damaged[places[copy] + at] ^= 16;
+			assert_int_equal(helper_verify(trial->place->path, &report), 1);
+			assert_non_null(strstr(report.text, "the copy of the dictionary before block"));
+		}
+	}
+	struct philox random = philox_stream(6, 0, 0, 0, PHILOX_TEST);
+	for (size_t i = 0; i < trial->size / 10; i++) {
+		trial->damaged[i] = (unsigned char)philox_u32(&random);
+		trial->damaged[trial->size - 1 - i] = (unsigned char)philox_u32(&random);
+	}
+	uint32_t missing = trial_check(trial);
+	assert_int_equal(trial->rc, 0);
+	assert_true(missing > 0 && missing < 1000);
+	/* Only when the last copy goes, too, is there nothing more to be had. */
+	for (unsigned copy = 0; copy < count; copy++)
+		trial->damaged[places[copy] + 100] ^= 1;
+	trial_run(trial);
+	assert_int_equal(trial->rc, ERROR_DAMAGED);
+	trial_free(trial);
 }
 
 static void test_truncations(void **state)
@@ -476,6 +528,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sound, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_both_ends, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_copies, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_truncations, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_index_found, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_index_lost, helper_place_make, helper_place_remove),
