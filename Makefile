@@ -137,6 +137,19 @@ $(BUILD)/flags: FORCE
 .PHONY: FORCE
 FORCE:
 
+# Manual pages and completions, from the tables of options.
+man: deps
+	@$(MAKE) --no-print-directory ringclr manual
+manual: $(BUILD)/man/ringclr.1
+$(BUILD)/man/ringclr.1: $(BUILD)/ringclr
+	rm -rf $(BUILD)/man $(BUILD)/completions
+	mkdir -p $(BUILD)/man $(BUILD)/completions
+	$(call say,MAN,$(BUILD)/man)
+	$(BUILD)/ringclr completion bash >$(BUILD)/completions/ringclr
+	$(BUILD)/ringclr completion zsh >$(BUILD)/completions/_ringclr
+	$(BUILD)/ringclr man -o $(BUILD)/man
+.PHONY: man manual
+
 # Tests link the libraries, and the command line's own modules except its main().
 TOOL_MODULES := $(filter-out $(BUILD)/tools/main.o,$(call objects,tools))
 TEST_HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/helper_*.c))
@@ -149,7 +162,7 @@ $(BUILD)/tests/test_allocation: LDFLAGS += -Wl,--wrap=net_forward,--wrap=checkpo
 $(BUILD)/tests/test_loader_flow: LDFLAGS += -Wl,--wrap=codec_decode,--wrap=codec_decode_region
 .PRECIOUS: $(BUILD)/tests/%.o
 
-tests: $(TESTS) $(BUILD)/ringclr $(LIBRARY)
+tests: $(TESTS) $(BUILD)/ringclr $(LIBRARY) manual
 .PHONY: tests
 
 # Fuzzers (clang's libFuzzer), one a parser; each says in its first comment how to run it.
@@ -175,7 +188,7 @@ demo: all
 
 # Program and library. install-files copies what BUILD holds, without building anything.
 install: deps
-	@$(MAKE) --no-print-directory ringclr library
+	@$(MAKE) --no-print-directory ringclr library manual
 	@$(MAKE) --no-print-directory install-files
 install-files:
 	install -D -m 755 $(BUILD)/ringclr $(DESTDIR)$(PREFIX)/bin/ringclr
@@ -185,9 +198,14 @@ install-files:
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libringclr.so
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|' $(BUILD)/ringclr.pc >$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringclr.pc
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 644 $(BUILD)/completions/ringclr $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ringclr
+	install -D -m 644 $(BUILD)/completions/_ringclr $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ringclr
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringclr include/ringclr.h lib/libringclr.a lib/$(SONAME) \
-		lib/libringclr.so lib/pkgconfig/ringclr.pc)
+		lib/libringclr.so lib/pkgconfig/ringclr.pc share/man/man1/ringclr.1 share/man/man1/ringclr-*.1 \
+		share/bash-completion/completions/ringclr share/zsh/site-functions/_ringclr)
 
 clean:
 	rm -rf build ringclr
@@ -199,7 +217,8 @@ help:
 	@echo "make fuzz      build the fuzzers with clang"
 	@echo "make check     formatting, static analysis, folder graph, shell scripts"
 	@echo "make lib       the loader as a library for C: libringclr.a, $(SONAME), ringclr.pc (docs/C_INTERFACE.md)"
-	@echo "make install   program, header and libraries to PREFIX (PREFIX=$(PREFIX), DESTDIR=); make uninstall"
+	@echo "make man       manual pages and completions below build/"
+	@echo "make install   program, manual pages, completions, header and libraries to PREFIX (PREFIX=$(PREFIX), DESTDIR=); make uninstall"
 	@echo "make clean     remove build/ and ./ringclr"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -6,7 +6,6 @@
  * Every mode is a file of its own, with its own options. What they share is here: a net with synthetic views, fed as
  * the loader would feed it, so that nothing but computing is measured.
  */
-#include "pipeline/nearest.h"
 #include "tools/bench.h"
 
 #include <inttypes.h>
@@ -16,57 +15,52 @@
 
 #include "pipeline/philox.h"
 #include "tools/command.h"
+#include "tools/options.h"
 
 static const struct command modes[] = {
-	{"peak", "what the processor and its memory can do at most", bench_peak},
-	{"step", "a whole training step: views/s, memory, and a check of the kernels", bench_step},
-	{"kernels", "every layer and pass: time, GFLOP/s, share of the peak, GB/s", bench_kernels},
-	{"read", "a shard's blocks off the disk in the order of training: MB/s, latency, depth", bench_read},
-	{"views", "the loader on so many processors: images/s with all their views", bench_views},
+	{"peak", "what the processor and its memory can do at most", bench_peak, &bench_peak_table},
+	{"step", "a whole training step: views/s, memory, and a check of the kernels", bench_step, &bench_step_table},
+	{"kernels", "every layer and pass: time, GFLOP/s, share of the peak, GB/s", bench_kernels,
+		&bench_kernels_table},
+	{"read", "a shard's blocks off the disk in the order of training: MB/s, latency, depth", bench_read,
+		&bench_read_table},
+	{"views", "the loader on so many processors: images/s with all their views", bench_views, &bench_views_table},
 };
-enum { MODES = sizeof modes / sizeof modes[0] };
 
-static void print_help(FILE *out)
-{
-	fputs("usage: ringclr bench MODE [OPTION]...\n\n"
-	      "Measures the machine, the training step on it without data, and reading and loading without "
-	      "training.\n\n",
-		out);
-	for (int i = 0; i < MODES; i++)
-		fprintf(out, "  %-10s %s\n", modes[i].name, modes[i].summary);
-	fputs("\n'ringclr bench MODE --help' explains one of them.\n\n"
-	      "Examples:\n"
-	      "  ringclr bench peak\n"
-	      "  ringclr bench step --model resnet18 --size 32 --views 256\n"
-	      "  ringclr bench kernels --model resnet50 --size 224 --views 64\n"
-	      "  ringclr bench read photos.ring --direct --depth 32\n"
-	      "  ringclr bench views photos.ring --size 224 --threads 1\n",
-		out);
-}
+const struct option_table command_bench_table = {
+	.command = "bench",
+	.about = "Measures the machine, the training step on it without data, and reading and loading without "
+		 "training.",
+	.operands = "MODE",
+	.modes = modes,
+	.mode_count = sizeof modes / sizeof modes[0],
+	.examples = "ringclr bench peak\n"
+		    "ringclr bench step --model resnet18 --size 32 --views 256\n"
+		    "ringclr bench kernels --model resnet50 --size 224 --views 64\n"
+		    "ringclr bench read photos.ring --direct --depth 32\n"
+		    "ringclr bench views photos.ring --size 224 --threads 1\n",
+};
 
 int command_bench(int argc, char **argv)
 {
 	if (argc < 2) {
-		print_help(stderr);
+		options_help(&command_bench_table, stderr);
 		return EXIT_USAGE;
 	}
 	const char *name = argv[1];
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-		print_help(stdout);
+		options_help(&command_bench_table, stdout);
 		return EXIT_OK;
 	}
-	const char *words[MODES];
-	for (int i = 0; i < MODES; i++) {
-		if (strcmp(modes[i].name, name) == 0)
-			return modes[i].run(argc - 1, argv + 1);
-		words[i] = modes[i].name;
-	}
-	const char *near = nearest_word(name, words, MODES);
+	const struct command *mode = command_find(&command_bench_table, name);
+	if (mode != NULL)
+		return mode->run(argc - 1, argv + 1);
+	const char *near = command_nearest(&command_bench_table, name);
 	if (near != NULL)
 		fprintf(stderr, "ringclr bench: no mode '%s'; did you mean %s?\n\n", name, near);
 	else
 		fprintf(stderr, "ringclr bench: no mode '%s'; choose one of these\n\n", name);
-	print_help(stderr);
+	options_help(&command_bench_table, stderr);
 	return EXIT_USAGE;
 }
 

@@ -63,6 +63,8 @@ int bench_step(int argc, char **argv);
 int bench_kernels(int argc, char **argv);
 int bench_read(int argc, char **argv);
 int bench_views(int argc, char **argv);
+extern const struct option_table bench_peak_table, bench_step_table, bench_kernels_table, bench_read_table,
+	bench_views_table;
 
 /* Threads and an arena, by the options; runtime_stop() in any case. */
 int bench_start(struct runtime *runtime, const struct bench_options *options, struct error *err);

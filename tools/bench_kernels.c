@@ -22,7 +22,7 @@ static const struct option_spec spec[] = {
 	BENCH_THREAD_OPTIONS,
 };
 
-static const struct option_table table = {
+const struct option_table bench_kernels_table = {
 	.command = "bench kernels",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -279,7 +279,7 @@ static int print_json(const struct kernels_job *job)
 int bench_kernels(int argc, char **argv)
 {
 	struct kernels_job job = {0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &bench_kernels_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -20,7 +20,7 @@ static const struct option_spec spec[] = {
 		"what is read and what is written, each; several times the last cache, or the cache is measured"),
 };
 
-static const struct option_table table = {
+const struct option_table bench_peak_table = {
 	.command = "bench peak",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -219,7 +219,7 @@ static int print_json(const struct peak_job *job)
 int bench_peak(int argc, char **argv)
 {
 	struct peak_job job = {0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &bench_peak_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	struct error err = {0};

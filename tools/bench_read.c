@@ -45,14 +45,14 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct read_options, json, "json", "no", "print the result as one JSON object"),
 };
 
-static const struct option_table table = {
+const struct option_table bench_read_table = {
 	.command = "bench read",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
 	.about = "Reads a shard's blocks as training would, epoch after epoch, and throws them away. Says how many MB "
 		 "and reads a second came, how long a read took from its start to its end (median and 99th of 100), "
 		 "and how many reads were in flight on average.",
-	.operands = "F",
+	.operands = "SHARD",
 	.operand_help = "shards to read",
 	.operand_min = 1,
 	.operand_max = 1024,
@@ -226,7 +226,7 @@ int bench_read(int argc, char **argv)
 {
 	static struct read_job job;
 	job = (struct read_job){0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &bench_read_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -28,7 +28,7 @@ static const struct option_spec spec[] = {
 	BENCH_THREAD_OPTIONS,
 };
 
-static const struct option_table table = {
+const struct option_table bench_step_table = {
 	.command = "bench step",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -258,7 +258,7 @@ int bench_step(int argc, char **argv)
 {
 	static struct step_job job; /* large: names of the check */
 	job = (struct step_job){0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &bench_step_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -64,14 +64,14 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct views_options, json, "json", "no", "print the result as one JSON object"),
 };
 
-static const struct option_table table = {
+const struct option_table bench_views_table = {
 	.command = "bench views",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
 	.about = "Reads, decodes and augments as training would and throws the batches away: images/s, an image being "
 		 "all "
 		 "its views, on --threads processors.",
-	.operands = "F",
+	.operands = "SHARD",
 	.operand_help = "shards to load",
 	.operand_min = 1,
 	.operand_max = 1024,
@@ -447,7 +447,7 @@ int bench_views(int argc, char **argv)
 	static struct quality quality;
 	job = (struct views_job){0};
 	quality = (struct quality){0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &bench_views_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

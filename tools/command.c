@@ -8,18 +8,52 @@
 #include <string.h>
 
 #include "io/atomic_file.h"
+#include "pipeline/nearest.h"
+#include "tools/options.h"
 
-#define COMMAND_NAME(name, summary) #name,
-static const char *const names[] = {COMMAND_TABLE(COMMAND_NAME)};
-#undef COMMAND_NAME
+#define COMMAND_ENTRY(name, summary) {#name, summary, command_##name, &command_##name##_table},
+static const struct command commands[] = {COMMAND_TABLE(COMMAND_ENTRY)};
+#undef COMMAND_ENTRY
 
-bool command_known(const char *name)
+const struct option_table command_root_table = {
+	.command = "",
+	.about = "Pre-trains image encoders with SimCLR on one machine's processors.",
+	.operands = "COMMAND",
+	.modes = commands,
+	.mode_count = sizeof(commands) / sizeof(commands[0]),
+	.examples = "ringclr pack photos/ -o photos.ring\n"
+		    "ringclr verify photos.ring\n"
+		    "ringclr train photos.ring -o run --size 224\n"
+		    "ringclr embed run photos.ring -o features.npy\n",
+};
+
+const struct command_exit command_exits[] = {
+	{EXIT_OK, "success"},
+	{EXIT_FAILED, "failure: a message on standard error says what and where, or something checked is not sound"},
+	{EXIT_USAGE, "wrong usage"},
+	{EXIT_TOO_SLOW, "profile: a loader slower than --target"},
+	{EXIT_INTERRUPTED, "interrupted"},
+	{0, NULL},
+};
+
+const struct command *command_find(const struct option_table *table, const char *name)
 {
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
+	for (unsigned i = 0; i < table->mode_count; i++) {
+		if (strcmp(table->modes[i].name, name) == 0)
+			return &table->modes[i];
 	}
-	return false;
+	return NULL;
+}
+
+const char *command_nearest(const struct option_table *table, const char *name)
+{
+	const char *words[OPTIONS_MAX];
+	unsigned count = 0;
+	while (count < table->mode_count && count < OPTIONS_MAX) {
+		words[count] = table->modes[count].name;
+		count++;
+	}
+	return nearest_word(name, words, count);
 }
 
 int command_fail(const char *command, const struct error *err)

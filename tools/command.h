@@ -9,10 +9,13 @@
 #include "pipeline/error.h"
 #include "stages/ringclr.h" /* RINGCLR_VERSION */
 
+struct option_table;
+
 /* TOO_SLOW: profile --target is not reached. */
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3, EXIT_INTERRUPTED = 130 };
 
-/* X(name, summary): declares command_<name>(), and is the table of main.c. Each lives in tools/<name>.c. argv[0] is the
+/* X(name, summary): declares command_<name>() and command_<name>_table, its options, and is the table of the program's
+ * subcommands, of which help, manual pages and completion come. Each lives in tools/<name>.c. argv[0] is the
  * subcommand's name; the result is the exit code. */
 #define COMMAND_TABLE(X)                                                                                               \
 	X(pack, "pack a folder or archive of images into a shard")                                                     \
@@ -32,20 +35,38 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
 	X(preview, "draw the augmented views of some images")                                                          \
 	X(profile, "find the bottleneck of the pipeline")                                                              \
 	X(bench, "measure the machine, a training step, every layer")                                                  \
-	X(synth, "generate a labelled data set")
+	X(synth, "generate a labelled data set")                                                                       \
+	X(man, "write manual pages")                                                                                   \
+	X(completion, "write the completion for bash or zsh")
 
 struct command {
 	const char *name;
 	const char *summary;
 	int (*run)(int argc, char **argv);
+	const struct option_table *table; /* tools/options.h; of its modes, for a command that has some */
 };
 
-#define COMMAND_DECLARE(name, summary) int command_##name(int argc, char **argv);
+#define COMMAND_DECLARE(name, summary)                                                                                 \
+	int command_##name(int argc, char **argv);                                                                     \
+	extern const struct option_table command_##name##_table;
 COMMAND_TABLE(COMMAND_DECLARE)
 #undef COMMAND_DECLARE
 
-/* True for the name of a subcommand. */
-bool command_known(const char *name);
+/* The program itself: its modes are the subcommands. */
+extern const struct option_table command_root_table;
+
+/* The mode of that name, or NULL. A subcommand is a mode of command_root_table. */
+const struct command *command_find(const struct option_table *table, const char *name);
+
+/* The mode whose name is nearest, for "did you mean"; NULL: none is near. */
+const char *command_nearest(const struct option_table *table, const char *name);
+
+/* What the program's exit codes mean, lowest first; {0, NULL} ends the list. */
+struct command_exit {
+	int code;
+	const char *meaning;
+};
+extern const struct command_exit command_exits[];
 
 /* Prints "ringclr <command>: <message>" on stderr and returns the exit code that the error's code asks for. */
 int command_fail(const char *command, const struct error *err);

@@ -33,7 +33,7 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct diff_options, json, "json", NULL, "print one JSON object instead", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_diff_table = {
 	.command = "diff",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -43,7 +43,7 @@ static const struct option_table table = {
 		"do "
 		"not matter. Images are compared by the hashes in the index; `ringclr verify` says whether those hold. "
 		"Exit code 0: the same; 1: different; 2: one could not be read, or a wrong option.",
-	.operands = "A B",
+	.operands = "SHARD",
 	.operand_help = "two shards or manifests of sets",
 	.operand_min = 2,
 	.operand_max = 2,
@@ -247,7 +247,7 @@ int command_diff(int argc, char **argv)
 	struct options options;
 	struct diff_options diff;
 	struct error err = {0};
-	int status = options_parse(&options, &table, &diff, argc, argv);
+	int status = options_parse(&options, &command_diff_table, &diff, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -31,7 +31,7 @@ static const struct option_spec spec[] = {
 	RUNTIME_OPTIONS(struct embed_options, runtime),
 };
 
-static const struct option_table table = {
+const struct option_table command_embed_table = {
 	.command = "embed",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -39,7 +39,7 @@ static const struct option_table table = {
 		 "order of the "
 		 "shard, for NumPy and "
 		 "whatever reads its files.",
-	.operands = "RUN|FILE.safetensors F",
+	.operands = "RUN|FILE.safetensors SHARD",
 	.operand_help = "the encoder, then the shard; with --encoder random or pixels the shard alone will do",
 	.operand_min = 1,
 	.operand_max = 2,
@@ -167,7 +167,7 @@ int command_embed(int argc, char **argv)
 {
 	static struct embed_job job;
 	job = (struct embed_job){0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &command_embed_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -25,9 +25,9 @@ struct eval_options {
 
 static const struct option_spec spec[] = {
 	OPTION_GROUP("Protocol"),
-	OPTION_STRING(struct eval_options, train, "train", "F", NULL,
+	OPTION_STRING(struct eval_options, train, "train", "SHARD", NULL,
 		"labelled shard: the neighbours, or the probe's training set", .required = true),
-	OPTION_STRING(struct eval_options, test, "test", "G", NULL, "labelled shard to score on", .required = true),
+	OPTION_STRING(struct eval_options, test, "test", "SHARD", NULL, "labelled shard to score on", .required = true),
 	OPTION_CHOICE(struct eval_options, method, "method", "knn|linear", "knn",
 		"weighted nearest neighbours, or logistic regression on the features"),
 	OPTION_CHOICE(struct eval_options, solver, "solver", "lbfgs|sgd", "lbfgs",
@@ -48,7 +48,7 @@ static const struct option_spec spec[] = {
 	RUNTIME_OPTIONS(struct eval_options, runtime),
 };
 
-static const struct option_table table = {
+const struct option_table command_eval_table = {
 	.command = "eval",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -242,7 +242,7 @@ int command_eval(int argc, char **argv)
 {
 	static struct eval_job job;
 	job = (struct eval_job){0};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &command_eval_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -41,7 +41,7 @@ static const struct option_spec spec[] = {
 	RECORD_FILTER_OPTIONS(struct export_options, filter),
 };
 
-static const struct option_table table = {
+const struct option_table command_export_table = {
 	.command = "export",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -52,7 +52,7 @@ static const struct option_table table = {
 		"any, "
 		"meta. classes.txt names the classes by number (ImageFolder has numbers of its own, by the names' "
 		"order).",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -208,7 +208,7 @@ int command_export(int argc, char **argv)
 	struct options options;
 	struct export_options export = {.output = NULL};
 	struct error err = {0};
-	int status = options_parse(&options, &table, &export, argc, argv);
+	int status = options_parse(&options, &command_export_table, &export, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -31,7 +31,7 @@ static const struct option_spec spec[] = {
 	RECORD_FILTER_OPTIONS(struct extract_options, filter),
 };
 
-static const struct option_table table = {
+const struct option_table command_extract_table = {
 	.command = "extract",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -39,7 +39,7 @@ static const struct option_table table = {
 		 "where the key's does not fit the image. Keys are not trusted: if one would lie outside the folder, "
 		 "or two would be one file, it is named and nothing is written. The folder must be new or empty. "
 		 "Folder or tar appear whole or not at all; what a killed run left in DIR.partial goes with the next.",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -143,7 +143,7 @@ int command_extract(int argc, char **argv)
 	struct options options;
 	struct extract_options extract = {.output = NULL};
 	struct error err = {0};
-	int status = options_parse(&options, &table, &extract, argc, argv);
+	int status = options_parse(&options, &command_extract_table, &extract, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

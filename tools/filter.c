@@ -36,13 +36,13 @@ static const struct option_spec spec[] = {
 		struct filter_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_filter_table = {
 	.command = "filter",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about = "Writes those records of shards that all given options allow into a new shard or set, in their order, "
 		 "images byte for byte. All classes keep their numbers, also those that no record has any more.",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -84,7 +84,7 @@ int command_filter(int argc, char **argv)
 	struct options options;
 	struct filter_options filter = {.output = NULL};
 	struct error err = {0};
-	int status = options_parse(&options, &table, &filter, argc, argv);
+	int status = options_parse(&options, &command_filter_table, &filter, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -29,7 +29,7 @@ static const struct option_spec spec[] = {
 		"images on the contact sheet"),
 };
 
-static const struct option_table table = {
+const struct option_table command_inspect_table = {
 	.command = "inspect",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -40,7 +40,7 @@ static const struct option_table table = {
 		"how "
 		"fast they decompress and to look for metadata, so it takes a moment whatever the size. Several shards "
 		"are told as one data set.",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set of shards (.json)",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -70,7 +70,7 @@ int command_inspect(int argc, char **argv)
 	struct inspect_options inspect;
 	struct error err = {0};
 	char name[512];
-	int status = options_parse(&options, &table, &inspect, argc, argv);
+	int status = options_parse(&options, &command_inspect_table, &inspect, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	snprintf(name, sizeof name, "%s%s", options.operands[0], options.operand_count > 1 ? " and others" : "");

@@ -12,7 +12,7 @@ set -eu
 build="gcc make pkg-config libc6-dev liburing-dev libopenblas-pthread-dev libwebp-dev libjpeg-dev libturbojpeg0-dev libspng-dev libzstd-dev
 libarchive-dev libxxhash-dev libcjson-dev libhwloc-dev liblbfgs-dev libgd-dev libinih-dev libcmocka-dev"
 check="clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 cppcheck shellcheck spin python3 python3-venv python3-pip
-python3-numpy python3-pil python3-torch python3-torchvision zstd zip webp imagemagick g++ valgrind chromium"
+python3-numpy python3-pil python3-torch python3-torchvision zstd zip webp imagemagick g++ valgrind chromium man-db mandoc zsh"
 
 want=$build
 case "${1:-}" in

@@ -5,37 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pipeline/nearest.h"
 #include "tools/command.h"
-
-#define COMMAND_ENTRY(name, summary) {#name, summary, command_##name},
-static const struct command commands[] = {COMMAND_TABLE(COMMAND_ENTRY)};
-#undef COMMAND_ENTRY
-enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
-
-static void print_help(FILE *out)
-{
-	fputs("usage: ringclr COMMAND [OPTION]...\n\n"
-	      "Pre-trains image encoders with SimCLR on one machine's processors.\n\n",
-		out);
-	for (int i = 0; i < COMMANDS; i++)
-		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-	fputs("\n'ringclr COMMAND --help' explains one of them; 'ringclr --version' prints the version.\n"
-	      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 a loader slower than profile --target,\n130 "
-	      "interrupted.\n",
-		out);
-}
+#include "tools/options.h"
 
 static const struct command *find_command(const char *name)
 {
-	for (int i = 0; i < COMMANDS; i++) {
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
-	}
-	const char *words[COMMANDS];
-	for (int i = 0; i < COMMANDS; i++)
-		words[i] = commands[i].name;
-	const char *near = nearest_word(name, words, COMMANDS);
+	const struct command *command = command_find(&command_root_table, name);
+	if (command != NULL)
+		return command;
+	const char *near = command_nearest(&command_root_table, name);
 	if (near != NULL)
 		fprintf(stderr, "ringclr: no command '%s'; did you mean %s?\n", name, near);
 	else
@@ -46,7 +24,7 @@ static const struct command *find_command(const char *name)
 static int dispatch(int argc, char **argv)
 {
 	if (argc < 2) {
-		print_help(stderr);
+		options_help(&command_root_table, stderr);
 		return EXIT_USAGE;
 	}
 	const char *name = argv[1];
@@ -56,7 +34,7 @@ static int dispatch(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (help && argc == 2)) {
-		print_help(stdout);
+		options_help(&command_root_table, stdout);
 		return EXIT_OK;
 	}
 	const struct command *command = find_command(help ? argv[2] : name);

@@ -29,14 +29,14 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct merge_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_merge_table = {
 	.command = "merge",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about = "Writes the records of several shards and sets into one, in the order in which they are named, images "
 		 "byte for byte. Classes are the same where their names are: the first input's come first, then what "
 		 "others add. Two records of one key are an error (--prefix makes them differ).",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -180,7 +180,7 @@ int command_merge(int argc, char **argv)
 	struct options options;
 	struct merge_options merge;
 	struct error err = {0};
-	int status = options_parse(&options, &table, &merge, argc, argv);
+	int status = options_parse(&options, &command_merge_table, &merge, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

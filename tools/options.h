@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One table per subcommand: flags (--name value, --name=value), the ini-style file of --config, --help and the run's
- * record all come from it. Flags override the file, the file overrides defaults.
+ * One table per subcommand: flags (--name value, --name=value), the ini-style file of --config, --help, manual pages,
+ * completion and the run's record all come from it. Flags override the file, the file overrides defaults.
  *
  *	struct pack_options {
  *		const char *output;
@@ -13,13 +13,13 @@
  *			.required = true),
  *		OPTION_U64(struct pack_options, jobs, "jobs", "N", "0", 0, 256, "threads; 0: one per processor"),
  *	};
- *	static const struct option_table table = {.command = "pack", .spec = spec,
+ *	const struct option_table command_pack_table = {.command = "pack", .spec = spec,
  *		.count = sizeof(spec) / sizeof(spec[0]), .about = "...", .operands = "IN", .operand_min = 1,
  *		.operand_max = OPTIONS_ANY, .examples = "..."};
  *
  *	struct options options;
  *	struct pack_options pack;
- *	int status = options_parse(&options, &table, &pack, argc, argv);
+ *	int status = options_parse(&options, &command_pack_table, &pack, argc, argv);
  *	if (status != OPTIONS_GO)
  *		return status;                    (0 after --help, 2 after a usage error: already told)
  *	...
@@ -38,6 +38,9 @@
 
 #include "pipeline/error.h"
 
+struct command;
+struct help;
+
 enum option_type {
 	OPTION_TYPE_GROUP,  /* a heading in --help; everything below it belongs to it */
 	OPTION_TYPE_FLAG,   /* bool */
@@ -53,8 +56,10 @@ struct option_spec {
 	enum option_type type;
 	size_t offset;	      /* of the value in the command's struct */
 	const char *fallback; /* default, as the user would write it; NULL: none (false, 0, NULL) */
-	const char *metavar;  /* "N", "FILE", "SECONDS" */
-	const char *help;     /* what it does; the default and the range are added by --help */
+	/* "N", "SECONDS"; completion knows FILE, FILE.ext, DIR, RUN (a run's folder), SHARD (a .ring, or a set's
+	 * .json), COMMAND, and words in lower case, several with | between them. Of operands likewise. */
+	const char *metavar;
+	const char *help; /* what it does; the default and the range are added by --help */
 	uint64_t u64_min, u64_max;
 	double double_min, double_max; /* inclusive */
 	const char *choices;	       /* "keep|raw|webp"; of a number: words that may stand in its place */
@@ -118,9 +123,13 @@ struct option_table {
 	const char *about;    /* one paragraph for --help, in one line: it is wrapped there */
 	const char *operands; /* metavar of the positional arguments; NULL: none */
 	const char *operand_help;
-	unsigned operand_min, operand_max; /* how many; OPTIONS_ANY: no upper limit */
-	const char *examples;		   /* lines, each ending in \n; indented by --help */
-	void (*notes)(FILE *out);	   /* prints more between options and examples of --help; NULL: nothing */
+	unsigned operand_min, operand_max;	/* how many; OPTIONS_ANY: no upper limit */
+	const char *examples;			/* lines, each ending in \n; indented by --help */
+	void (*notes)(const struct help *help); /* more, between options and examples (tools/help.h); NULL: nothing */
+	/* A command made of modes, each with a table of its own, has none of the above but about, operands and
+	 * examples. */
+	const struct command *modes;
+	unsigned mode_count;
 };
 
 enum option_origin { OPTION_DEFAULT, OPTION_FROM_RECORD, OPTION_FROM_FILE, OPTION_FROM_FLAG };
@@ -145,8 +154,6 @@ int options_read(struct options *options, const struct option_table *table, void
 	struct error *err);
 
 void options_help(const struct option_table *table, FILE *out);
-/* One entry of such a list: `left`, then the text in its column, wrapped. */
-void options_help_entry(FILE *out, const char *left, const char *text);
 
 /* Where the value came from; true for given when by flag or file. An unknown name is a mistake of the caller: DEFAULT.
  */

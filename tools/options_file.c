@@ -47,7 +47,7 @@ static int apply_line(struct file_reader *reader, const char *section, const cha
 {
 	struct options *options = reader->options;
 	char source[512];
-	if (*section != '\0' && !command_known(section))
+	if (*section != '\0' && command_find(&command_root_table, section) == NULL)
 		return error_set(reader->err, ERROR_USAGE, "%s:%u: [%s] is no subcommand of ringclr", reader->path,
 			reader->line, section);
 	/* The modes of one subcommand ("bench step") share its section. */

@@ -3,29 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tools/command.h"
 #include "tools/options_internal.h"
-
-enum { HELP_WIDTH = 96, HELP_COLUMN = 28 };
-
-/* Prints text from `column` on, wrapped at HELP_WIDTH, further lines indented. Ends the line. */
-static void print_wrapped(FILE *out, const char *text, int column, int indent)
-{
-	while (*text != '\0') {
-		int word = (int)strcspn(text, " ");
-		if (column > indent && column + 1 + word > HELP_WIDTH) {
-			fprintf(out, "\n%*s", indent, "");
-			column = indent;
-		} else if (column > indent) {
-			fputc(' ', out);
-			column++;
-		}
-		fprintf(out, "%.*s", word, text);
-		column += word;
-		text += word;
-		text += strspn(text, " ");
-	}
-	fputc('\n', out);
-}
 
 /* A byte count as the user would write it: 65536 is "64K". */
 static void describe_size(uint64_t bytes, char *text, size_t capacity)
@@ -74,29 +53,29 @@ static void describe_range(const struct option_spec *spec, char *text, size_t ca
 		snprintf(text, capacity, "%s to %s", low, high);
 }
 
-void options_help_entry(FILE *out, const char *left, const char *text)
-{
-	int column = (int)strlen(left);
-	fputs(left, out);
-	if (column + 2 > HELP_COLUMN) {
-		fputc('\n', out);
-		column = 0;
-	}
-	fprintf(out, "%*s", HELP_COLUMN - column, "");
-	print_wrapped(out, text, HELP_COLUMN, HELP_COLUMN);
-}
+const struct option_spec options_general[OPTIONS_GENERAL] = {
+	{.name = "config",
+		.type = OPTION_TYPE_STRING,
+		.metavar = "FILE",
+		.help = "read options from a file of 'name = value' lines (same names, [subcommand] sections "
+			"allowed, # comments); flags override it"},
+	{.name = "help", .type = OPTION_TYPE_FLAG, .letter = 'h', .help = "print this text"},
+};
 
-static void print_option(FILE *out, const struct option_spec *spec)
+static void describe_option(const struct help *help, const struct option_spec *spec)
 {
 	char left[256], range[96], text[2048];
 	bool is_flag = spec->type == OPTION_TYPE_FLAG;
-	bool on = is_flag && spec->fallback != NULL && strcmp(spec->fallback, "yes") == 0;
+	bool on = option_is_on(spec);
+	/* In text long names stand in one column; man has no column for letters. */
 	char letter[8] = "    ";
 	if (spec->letter != 0)
 		snprintf(letter, sizeof(letter), "-%c, ", spec->letter);
+	else if (help->man)
+		letter[0] = '\0';
 	const char *metavar = spec->type == OPTION_TYPE_CHOICE ? spec->choices : spec->metavar;
 	const char *words = spec->type != OPTION_TYPE_CHOICE && spec->choices != NULL ? spec->choices : "";
-	snprintf(left, sizeof(left), "  %s--%s%s%s%s%s%s", letter, on ? "[no-]" : "", spec->name, is_flag ? "" : " ",
+	snprintf(left, sizeof(left), "%s--%s%s%s%s%s%s", letter, on ? "[no-]" : "", spec->name, is_flag ? "" : " ",
 		words, *words != '\0' ? "|" : "", is_flag ? "" : metavar);
 	describe_range(spec, range, sizeof(range));
 	const char *fallback = is_flag ? (on ? "yes" : NULL) : spec->fallback;
@@ -106,58 +85,96 @@ static void print_option(FILE *out, const struct option_spec *spec)
 		fallback != NULL ? "default " : "", fallback != NULL ? fallback : "",
 		*range != '\0' && (fallback != NULL || spec->required) ? "; " : "", range,
 		fallback != NULL || *range != '\0' || spec->required ? "]" : "");
-	options_help_entry(out, left, text);
+	help_entry(help, left, text);
 }
 
-static void print_usage(const struct option_table *table, FILE *out)
+/* The longest: the operands, and --name METAVAR of each required option. */
+enum { USAGE_BYTES = 1024 };
+
+void options_describe_usage(const struct help *help, const struct option_table *table)
 {
-	fprintf(out, "usage: ringclr %s [OPTION]...", table->command);
-	if (table->operands != NULL)
-		fprintf(out, " %s%s%s%s", table->operand_min == 0 ? "[" : "", table->operands,
-			table->operand_max > 1 ? "..." : "", table->operand_min == 0 ? "]" : "");
-	for (size_t i = 0; i < table->count; i++) {
-		if (table->spec[i].required)
-			fprintf(out, " --%s %s", table->spec[i].name, table->spec[i].metavar);
+	char command[64], arguments[USAGE_BYTES];
+	snprintf(command, sizeof(command), "ringclr%s%s", *table->command != '\0' ? " " : "", table->command);
+	if (table->modes != NULL) {
+		snprintf(arguments, sizeof(arguments), "%s [OPTION]...", table->operands);
+		help_usage(help, command, arguments);
+		return;
 	}
-	fputs("\n\n", out);
+	int used = snprintf(arguments, sizeof(arguments), "[OPTION]...");
+	if (table->operands != NULL)
+		used += snprintf(arguments + used, sizeof(arguments) - (size_t)used, " %s%s%s%s",
+			table->operand_min == 0 ? "[" : "", table->operands, table->operand_max > 1 ? "..." : "",
+			table->operand_min == 0 ? "]" : "");
+	for (size_t i = 0; i < table->count && used < USAGE_BYTES; i++) {
+		if (table->spec[i].required)
+			used += snprintf(arguments + used, sizeof(arguments) - (size_t)used, " --%s %s",
+				table->spec[i].name, table->spec[i].metavar);
+	}
+	help_usage(help, command, arguments);
+}
+
+static void describe_modes(const struct help *help, const struct option_table *table)
+{
+	if (!help->man)
+		fputc('\n', help->out);
+	for (unsigned i = 0; i < table->mode_count; i++)
+		help_entry(help, table->modes[i].name, table->modes[i].summary);
+	if (help->man)
+		return;
+	const char *space = *table->command != '\0' ? " " : "";
+	fprintf(help->out, "\n'ringclr%s%s %s --help' explains one of them", space, table->command, table->operands);
+	fputs(*space == '\0' ? "; 'ringclr --version' prints the version.\n" : ".\n", help->out);
+}
+
+void options_describe(const struct help *help, const struct option_table *table)
+{
+	help_section(help, "DESCRIPTION");
+	help_paragraph(help, table->about);
+	if (table->modes != NULL) {
+		describe_modes(help, table);
+		return;
+	}
+	if (table->operand_help != NULL) {
+		if (!help->man)
+			fputc('\n', help->out);
+		help_entry(help, table->operands, table->operand_help);
+	}
+	help_section(help, "OPTIONS");
+	if (!help->man && table->count > 0 && table->spec[0].type != OPTION_TYPE_GROUP)
+		help_heading(help, "Options");
+	for (size_t i = 0; i < table->count; i++) {
+		if (table->spec[i].type == OPTION_TYPE_GROUP)
+			help_heading(help, table->spec[i].name);
+		else
+			describe_option(help, &table->spec[i]);
+	}
+	help_heading(help, "General");
+	for (size_t i = 0; i < OPTIONS_GENERAL; i++)
+		describe_option(help, &options_general[i]);
+	if (table->notes != NULL)
+		table->notes(help);
+}
+
+/* "0 success, 1 failure, ..." */
+static void print_exit_codes(const struct help *help)
+{
+	char text[1024] = "Exit codes: ";
+	size_t used = strlen(text);
+	for (const struct command_exit *exit = command_exits; exit->meaning != NULL && used < sizeof(text); exit++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%d %s%s", exit->code, exit->meaning,
+			exit[1].meaning != NULL ? "; " : ".");
+	help_paragraph(help, text);
 }
 
 void options_help(const struct option_table *table, FILE *out)
 {
-	static const struct option_spec general[] = {
-		{.name = "config",
-			.type = OPTION_TYPE_STRING,
-			.metavar = "FILE",
-			.help = "read options from a file of 'name = value' lines (same names, [subcommand] sections "
-				"allowed, # comments); flags override it"},
-		{.name = "help", .type = OPTION_TYPE_FLAG, .letter = 'h', .help = "print this text"},
-	};
-	print_usage(table, out);
-	print_wrapped(out, table->about, 0, 0);
-	if (table->operand_help != NULL) {
-		int column = fprintf(out, "\n  %s", table->operands) - 1;
-		fprintf(out, "%*s", HELP_COLUMN - column, "");
-		print_wrapped(out, table->operand_help, HELP_COLUMN, HELP_COLUMN);
-	}
-	if (table->count > 0 && table->spec[0].type != OPTION_TYPE_GROUP)
-		fputs("\nOptions:\n", out);
-	for (size_t i = 0; i < table->count; i++) {
-		if (table->spec[i].type == OPTION_TYPE_GROUP)
-			fprintf(out, "\n%s:\n", table->spec[i].name);
-		else
-			print_option(out, &table->spec[i]);
-	}
-	fputs("\nGeneral:\n", out);
-	for (size_t i = 0; i < sizeof(general) / sizeof(general[0]); i++)
-		print_option(out, &general[i]);
-	if (table->notes != NULL)
-		table->notes(out);
+	const struct help help = {.out = out};
+	options_describe_usage(&help, table);
+	options_describe(&help, table);
+	if (table == &command_root_table)
+		print_exit_codes(&help);
 	if (table->examples == NULL)
 		return;
-	fputs("\nExamples:\n", out);
-	for (const char *line = table->examples; *line != '\0';) {
-		int bytes = (int)strcspn(line, "\n");
-		fprintf(out, "  %.*s\n", bytes, line);
-		line += bytes + (line[bytes] == '\n');
-	}
+	help_heading(&help, "Examples");
+	help_lines(&help, table->examples);
 }

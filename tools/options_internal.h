@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What options.c, options_file.c, options_help.c and options_record.c share. */
+/* What options.c, options_file.c, options_help.c and options_record.c share, and what makes manual pages and
+ * completions. */
 #ifndef RINGCLR_TOOLS_OPTIONS_INTERNAL_H
 #define RINGCLR_TOOLS_OPTIONS_INTERNAL_H
 
+#include <string.h>
+
+#include "tools/help.h"
 #include "tools/options.h"
 
 /* The entry of that name (`bytes` of it), or NULL. Headings are never found. */
@@ -27,6 +31,20 @@ int options_unknown(
 
 /* Word number `index` of "keep|raw|webp"; *bytes is its length. NULL past the last. */
 const char *option_choice(const char *choices, unsigned index, size_t *bytes);
+
+/* True of a flag that is on unless --no-name is given. */
+static inline bool option_is_on(const struct option_spec *spec)
+{
+	return spec->type == OPTION_TYPE_FLAG && spec->fallback != NULL && strcmp(spec->fallback, "yes") == 0;
+}
+
+/* --config and --help, which every command has. */
+enum { OPTIONS_GENERAL = 2 };
+extern const struct option_spec options_general[OPTIONS_GENERAL];
+
+/* The parts of help that text and manual pages share: how to call it; what it does, its options or modes, and notes. */
+void options_describe_usage(const struct help *help, const struct option_table *table);
+void options_describe(const struct help *help, const struct option_table *table);
 
 /* Reads an ini-style file of the options' own names. */
 int options_read_file(struct options *options, const char *path, struct error *err);

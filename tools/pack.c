@@ -351,7 +351,7 @@ int command_pack(int argc, char **argv)
 	struct options options;
 	struct pack_options pack;
 	struct error err = {0};
-	int status = options_parse(&options, &pack_option_table, &pack, argc, argv);
+	int status = options_parse(&options, &command_pack_table, &pack, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

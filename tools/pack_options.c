@@ -115,7 +115,7 @@ static const struct option_spec spec[] = {
 		.incidental = true),
 };
 
-const struct option_table pack_option_table = {
+const struct option_table command_pack_table = {
 	.command = "pack",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),

@@ -19,7 +19,6 @@ struct pack_options {
 	bool json, no_meta, allow_truncated, dry_run, resume;
 };
 
-extern const struct option_table pack_option_table;
 
 /* What the table cannot say. ERROR_USAGE. */
 int pack_options_check(const struct options *options, const struct pack_options *pack, struct error *err);

@@ -49,14 +49,14 @@ static const struct option_spec spec[] = {
 		"what views of each image are made, as listed below; two where it says no number"),
 };
 
-static const struct option_table table = {
+const struct option_table command_preview_table = {
 	.command = "preview",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about = "Draws a contact sheet of the augmented views that training sees: per row an image with the crops "
 		 "outlined, then the views over their parameters (crop x,y and size; b, c, s, h: brightness, "
 		 "contrast, saturation, hue, in order of application; gray; blur).",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard",
 	.operand_min = 1,
 	.operand_max = 1,
@@ -334,7 +334,7 @@ int command_preview(int argc, char **argv)
 {
 	struct options options;
 	struct preview_options given = {0};
-	int code = options_parse(&options, &table, &given, argc, argv);
+	int code = options_parse(&options, &command_preview_table, &given, argc, argv);
 	if (code != OPTIONS_GO)
 		return code;
 	command_catch_interrupts();

@@ -68,7 +68,7 @@ static const struct option_spec spec[] = {
 	AUTOTUNE_OPTION(struct profile_options, runtime),
 };
 
-static const struct option_table table = {
+const struct option_table command_profile_table = {
 	.command = "profile",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -84,7 +84,7 @@ static const struct option_table table = {
 		 "thread for one image; other codecs and sizes are timed on a sample of the records; the prediction is "
 		 "the measured "
 		 "rate times the model's ratio.",
-	.operands = "F",
+	.operands = "SHARD",
 	.operand_help = "shards to load",
 	.operand_min = 1,
 	.operand_max = 1024,
@@ -283,7 +283,7 @@ static int show_result(const struct profile_job *job)
 int command_profile(int argc, char **argv)
 {
 	static struct profile_job job; /* large: points and histograms */
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &command_profile_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

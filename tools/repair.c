@@ -19,7 +19,7 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct repair_options, json, "json", NULL, "print one JSON object instead", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_repair_table = {
 	.command = "repair",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -29,7 +29,7 @@ static const struct option_table table = {
 		 "become \"0\", \"1\", ...; a lost dictionary takes the blocks with it that were compressed with it. "
 		 "Exit code 0: nothing was lost; 1: something was, and the rest is in the output, or nothing could be "
 		 "salvaged, and there is none.",
-	.operands = "IN",
+	.operands = "SHARD",
 	.operand_help = "a damaged shard",
 	.operand_min = 1,
 	.operand_max = 1,
@@ -112,7 +112,7 @@ int command_repair(int argc, char **argv)
 	struct repair_options repair;
 	struct error err = {0};
 	struct shard_repaired repaired;
-	int status = options_parse(&options, &table, &repair, argc, argv);
+	int status = options_parse(&options, &command_repair_table, &repair, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	cJSON *object = repair.json ? cJSON_CreateObject() : NULL;

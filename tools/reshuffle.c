@@ -37,14 +37,14 @@ static const struct option_spec spec[] = {
 		struct reshuffle_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_reshuffle_table = {
 	.command = "reshuffle",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about = "Writes the records of shards in a random order of the whole, images byte for byte. For readers that "
 		 "shuffle within a window only, or not at all; ringclr's own training draws a new order each epoch "
 		 "anyway. Memory: the inputs' indexes, 40 bytes a record, and --mem.",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -257,7 +257,7 @@ int command_reshuffle(int argc, char **argv)
 	struct options options;
 	struct reshuffle_options reshuffle = {.output = NULL};
 	struct error err = {0};
-	int status = options_parse(&options, &table, &reshuffle, argc, argv);
+	int status = options_parse(&options, &command_reshuffle_table, &reshuffle, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

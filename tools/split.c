@@ -50,14 +50,14 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct split_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_split_table = {
 	.command = "split",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about = "Divides the records of shards among several new ones, images byte for byte; each part keeps their "
 		 "order "
 		 "and all classes. Up to 16 parts are written at a time, more take more passes over the inputs.",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -227,7 +227,7 @@ int command_split(int argc, char **argv)
 	struct options options;
 	struct split_options split = {.output = NULL};
 	struct error err = {0};
-	int status = options_parse(&options, &table, &split, argc, argv);
+	int status = options_parse(&options, &command_split_table, &split, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

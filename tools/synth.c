@@ -48,7 +48,7 @@ static const struct option_spec spec[] = {
 		struct synth_options, json, "json", "no", "print the result as one line of JSON", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_synth_table = {
 	.command = "synth",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -370,7 +370,7 @@ int command_synth(int argc, char **argv)
 {
 	struct options options;
 	struct synth_options synth = {0};
-	int code = options_parse(&options, &table, &synth, argc, argv);
+	int code = options_parse(&options, &command_synth_table, &synth, argc, argv);
 	if (code != OPTIONS_GO)
 		return code;
 	command_catch_interrupts();

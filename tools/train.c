@@ -76,7 +76,7 @@ static const struct option_spec spec[] = {
 	OPTION_DOUBLE(struct train_options, area_min, "area-min", "A", "0.08", 0.001, 1,
 		"smallest share of the image that a crop without arguments keeps"),
 	OPTION_GROUP("Evaluation"),
-	OPTION_STRING(struct train_options, test, "test", "G", NULL, "shard to test on, by kNN and linear probe"),
+	OPTION_STRING(struct train_options, test, "test", "SHARD", NULL, "shard to test on, by kNN and linear probe"),
 	OPTION_U64(struct train_options, eval_every, "eval-every", "EPOCHS", "0", 0, 1000000,
 		"evaluate so often; 0: at the end only"),
 	OPTION_U64(struct train_options, knn_k, "knn-k", "K", "200", 1, 100000, "neighbours that vote"),
@@ -84,7 +84,7 @@ static const struct option_spec spec[] = {
 	AUTOTUNE_OPTION(struct train_options, runtime),
 };
 
-static const struct option_table table = {
+const struct option_table command_train_table = {
 	.command = "train",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
@@ -94,7 +94,7 @@ static const struct option_table table = {
 		 "RUN/checkpoint.safetensors. Ctrl-C finishes the step, saves and exits 130; --resume goes on to the "
 		 "same bytes as if "
 		 "never stopped.",
-	.operands = "F",
+	.operands = "SHARD",
 	.operand_help = "shards to train on",
 	.operand_min = 1,
 	.operand_max = 1024,
@@ -200,7 +200,7 @@ int command_train(int argc, char **argv)
 {
 	static struct train_job job; /* large: paths and options */
 	job = (struct train_job){.files = {.metrics_fd = -1, .timings_fd = -1}};
-	int status = options_parse(&job.parsed, &table, &job.options, argc, argv);
+	int status = options_parse(&job.parsed, &command_train_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	command_catch_interrupts();

@@ -37,7 +37,7 @@ static const struct option_spec spec[] = {
 	OPTION_FLAG(struct verify_options, json, "json", NULL, "print one JSON object instead", .incidental = true),
 };
 
-static const struct option_table table = {
+const struct option_table command_verify_table = {
 	.command = "verify",
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
@@ -46,7 +46,7 @@ static const struct option_table table = {
 		 "read: what the disk changed or a copy lost is found. --full also finds what was packed wrong. Prints "
 		 "a "
 		 "line for each damage, naming the block or the record. Exit code 0: all are sound; 1: some are not.",
-	.operands = "FILE",
+	.operands = "SHARD",
 	.operand_help = "a shard, or the manifest of a set of shards (.json)",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
@@ -198,7 +198,7 @@ int command_verify(int argc, char **argv)
 	struct options options;
 	struct verify_options given;
 	struct error err = {0};
-	int status = options_parse(&options, &table, &given, argc, argv);
+	int status = options_parse(&options, &command_verify_table, &given, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
 	struct verify verify = {.show_progress = isatty(STDERR_FILENO) != 0};

@@ -2,8 +2,7 @@
 #include "tools/views_option.h"
 
 #include <inttypes.h>
-
-#include "tools/options.h"
+#include <stdio.h>
 
 int views_option_parse(struct view_policies *policies, const char *text, const struct view_defaults *defaults,
 	unsigned exactly, struct error *err)
@@ -17,21 +16,21 @@ int views_option_parse(struct view_policies *policies, const char *text, const s
 	return code;
 }
 
-void views_option_help(FILE *out)
+void views_option_help(const struct help *help)
 {
-	fputs("\nViews (--views TEXT): operations in order, separated by spaces; the first says which part of the\n"
-	      "image. A policy for each view, separated by |; a count before one that several views share:\n"
-	      "'2x crop flip'. operation@P is applied with probability P from 0 to 1; where it is not always,\n"
-	      "[@P] below is the default. Arguments in [] may be left out.\n"
-	      "  simclr                    crop flip color gray blur; up to 32 pixels without blur\n"
-	      "  crop-flip                 crop flip\n",
-		out);
-	const char *usage, *help;
+	help_heading(help, "Views (--views TEXT)");
+	help_paragraph(help,
+		"Operations in order, separated by spaces; the first says which part of the image. A policy for each "
+		"view, separated by |; a count before one that several views share: '2x crop flip'. operation@P is "
+		"applied with probability P from 0 to 1; where it is not always, [@P] below is the default. Arguments "
+		"in [] may be left out.");
+	help_entry(help, "simclr", "crop flip color gray blur; up to 32 pixels without blur");
+	help_entry(help, "crop-flip", "crop flip");
+	const char *usage, *text;
 	double probability;
-	for (unsigned i = 0; (help = view_operation_help(i, &usage, &probability)) != NULL; i++) {
-		char left[128], text[512];
-		snprintf(left, sizeof left, "  %s", usage);
-		snprintf(text, sizeof text, probability < 1 ? "%s [@%g]" : "%s", help, probability);
-		options_help_entry(out, left, text);
+	for (unsigned i = 0; (text = view_operation_help(i, &usage, &probability)) != NULL; i++) {
+		char line[512];
+		snprintf(line, sizeof line, probability < 1 ? "%s [@%g]" : "%s", text, probability);
+		help_entry(help, usage, line);
 	}
 }
