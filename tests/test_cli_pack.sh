@@ -147,14 +147,14 @@ result "inspect --json has the ratio, the speed of decompression, and what is st
 mkdir alike && (cd alike && head -c 300000 /dev/urandom | split -a 4 -b 200 --filter='cat ../b.jpg - >"$FILE.jpg"')
 expect 0 pack alike -o alike.ring --dictionary 2K && says err "chosen on the first 1500 images: blocks of " "dictionary of 2.0 KB" &&
 	expect 0 verify alike.ring && expect 0 inspect alike.ring --json &&
-	says out '"version":"1.1"' '"stored_blocks":0' && ! says out '"dictionary_bytes":0' &&
+	says out '"version":"1.2"' '"stored_blocks":0' && ! says out '"dictionary_bytes":0' &&
 	expect 0 inspect alike.ring && says out "dictionary    " "decompress    "
 result "a dictionary is trained, told and read"
 cp alike.ring first.ring && expect 0 pack alike -o alike.ring --dictionary 2K --jobs 2 && cmp alike.ring first.ring
 result "the same images get the same dictionary and choice"
 expect 0 pack alike -o plain.ring --dictionary none --block 64K --zstd 3 && ! says err "chosen" &&
 	expect 0 inspect plain.ring --json && says out '"version":"1.0"' '"dictionary_bytes":0' &&
-	expect 0 pack alike -o plain.ring --dictionary 1K --block 4K && expect 0 inspect plain.ring && says out "(shard format 1.1)" &&
+	expect 0 pack alike -o plain.ring --dictionary 1K --block 4K && expect 0 inspect plain.ring && says out "(shard format 1.2)" &&
 	expect 2 pack alike -o plain.ring --dictionary some && says err "--dictionary some" "a size in bytes" "auto|none"
 result "--dictionary none, a size, and what is neither"
 expect 0 inspect folder.ring && says out "jpeg 30 webp 15 png 15" "12 to 64, median 16" && [ ! -s err ]

@@ -19,9 +19,10 @@ installed() {
 	make --no-print-directory BUILD="$build" DESTDIR="$dir/root" PREFIX=$prefix install-files &&
 		make --no-print-directory BUILD="$build" DESTDIR="$dir/static" PREFIX=$prefix install-files &&
 		rm "$dir/static$prefix/lib/"*.so* &&
-		(cd "$dir/root$prefix" && find . ! -type d | sort) >"$dir/files" &&
+		(cd "$dir/root$prefix" && find . ! -type d ! -path './share/*' | sort) >"$dir/files" &&
 		printf '%s\n' ./bin/ringclr ./include/ringclr.h ./lib/libringclr.a ./lib/libringclr.so ./lib/libringclr.so.0 \
-			./lib/pkgconfig/ringclr.pc | diff - "$dir/files"
+			./lib/pkgconfig/ringclr.pc | diff - "$dir/files" &&
+		(cd "$dir/root$prefix/share" && [ -s man/man1/ringclr-pack.1 ] && [ -s bash-completion/completions/ringclr ] && [ -s zsh/site-functions/_ringclr ])
 }
 
 # package ROOT OPTION...: pkg-config for what is installed below ROOT.
@@ -57,7 +58,7 @@ symbols_are_those_of_the_header() {
 
 needs_little() {
 	ldd "$dir/root$prefix/lib/libringclr.so.0" >"$dir/needed" || return 1
-	! grep -E 'openblas|archive|cjson|gd\.|inih|lbfgs' "$dir/needed"
+	! grep -E 'openblas|archive|gd\.|inih|lbfgs' "$dir/needed"
 }
 
 # run PROGRAM: goes through the shard, 40 images of 10 classes.
@@ -91,7 +92,7 @@ uninstalled() {
 }
 
 ok "a shard to load" prepare
-ok "program, header, libraries and pkg-config file are installed" installed
+ok "program, header, libraries, pkg-config file, manual pages and completions are installed" installed
 ok "the shared library shows what the header declares" symbols_are_those_of_the_header -D "$dir/root$prefix/lib/libringclr.so.0"
 ok "so does the static library" symbols_are_those_of_the_header "$dir/root$prefix/lib/libringclr.a"
 ok "the shared library's name is libringclr.so.0" \

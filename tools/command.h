@@ -19,6 +19,7 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
  * subcommand's name; the result is the exit code. */
 #define COMMAND_TABLE(X)                                                                                               \
 	X(pack, "pack a folder or archive of images into a shard")                                                     \
+	X(append, "add images to a shard or set")                                                                      \
 	X(inspect, "say what a shard holds")                                                                           \
 	X(verify, "check every hash of shards")                                                                        \
 	X(repair, "salvage what is whole in a damaged shard")                                                          \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ringclr pack: images in, shards out. pack.h says how. */
+/* ringclr pack and append: images in, shards out. pack.h says how. */
 #include "tools/pack.h"
 
 #include <errno.h>
@@ -124,17 +124,21 @@ static int make_plan(const struct options *options, const struct pack_options *p
 		.validation_classes = pack->validation_classes,
 		.label_fraction = pack->label_fraction,
 		.seed = pack->split_seed};
-	uint64_t unknown = 0;
+	uint64_t unknown = 0, existing = 0;
 	int rc = scan_inputs(options, sources, plan, err);
 	if (rc == 0 && plan->label_regex != NULL && plan->unmatched == plan->count)
 		rc = error_set(err, ERROR_FORMAT, "--label-regex %s: matches no key, as %s", pack->label_regex,
 			pack_plan_key(plan, &plan->entries[0]));
 	if (rc == 0 && pack->meta != NULL)
 		rc = pack_plan_read_meta(plan, pack->meta, &unknown, err);
+	if (rc == 0 && pack->append)
+		rc = pack_append_classes(plan, pack->output, err);
 	if (rc == 0)
-		rc = pack_plan_end(plan, pack->classes, err);
-	if (rc == 0)
+		rc = pack_plan_end(plan, pack->append ? pack->output : pack->classes, err);
+	if (rc == 0 && !pack->append)
 		rc = pack_select(plan, &selection, err);
+	if (rc == 0 && pack->append)
+		rc = pack_append_keys(plan, pack->output, pack->existing == PACK_EXISTING_SKIP, &existing, err);
 	if (rc < 0)
 		return rc;
 	set_order(plan, pack);
@@ -146,6 +150,8 @@ static int make_plan(const struct options *options, const struct pack_options *p
 	if (plan->unmatched > 0)
 		command_note("pack", "note: --label-regex does not match %" PRIu64 " keys; they have no label",
 			plan->unmatched);
+	if (existing > 0)
+		command_note("append", "%" PRIu64 " images are in %s already", existing, pack->output);
 	if (unknown > 0)
 		command_note("pack", "note: %" PRIu64 " lines of %s are of no image", unknown, pack->meta);
 	return 0;
@@ -195,6 +201,7 @@ static struct shard_set_writer_config output_config(const struct pack_options *p
 			.records = records},
 		.shard_bytes = pack->shard_size,
 		.resume = pack->resume,
+		.append = pack->append,
 		.identity = identity};
 }
 
@@ -217,7 +224,7 @@ static int write_outputs(const struct pack_settings *settings, const struct pack
 {
 	struct pack_outputs outputs;
 	int rc = pack_outputs_open(&outputs, configs, err);
-	if (rc == 0)
+	if (rc == 0 && !pack->append)
 		rc = pack_outputs_resume(&outputs, plan, err);
 	if (rc == 0)
 		rc = pack_run(settings, plan, bad, &outputs, result, err);
@@ -346,14 +353,26 @@ static int expand_operands(struct options *options, struct pack_inputs *inputs, 
 	return 0;
 }
 
-int command_pack(int argc, char **argv)
+/* The first operand of append is the set. */
+static void take_set(struct options *options, struct pack_options *pack)
+{
+	pack->output = options->operands[0];
+	pack->append = true;
+	pack->label_fraction = 1;
+	options->operand_count--;
+	memmove(options->operands, options->operands + 1, options->operand_count * sizeof(*options->operands));
+}
+
+static int run(const struct option_table *table, bool append, int argc, char **argv)
 {
 	struct options options;
-	struct pack_options pack;
+	struct pack_options pack = {.append = append};
 	struct error err = {0};
-	int status = options_parse(&options, &command_pack_table, &pack, argc, argv);
+	int status = options_parse(&options, table, &pack, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
+	if (append)
+		take_set(&options, &pack);
 	command_catch_interrupts();
 	regex_t regex;
 	bool compiled = false;
@@ -373,5 +392,15 @@ int command_pack(int argc, char **argv)
 	free(root);
 	options_free(&options);
 	pack_inputs_free(&inputs);
-	return rc == 0 ? EXIT_OK : command_fail("pack", &err);
+	return rc == 0 ? EXIT_OK : command_fail(table->command, &err);
+}
+
+int command_pack(int argc, char **argv)
+{
+	return run(&command_pack_table, false, argc, argv);
+}
+
+int command_append(int argc, char **argv)
+{
+	return run(&command_append_table, true, argc, argv);
 }

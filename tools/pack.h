@@ -191,7 +191,7 @@ int32_t pack_names_number(struct pack_names *names, const char *name, struct err
 void pack_names_free(struct pack_names *names);
 
 /* After all inputs: the class table and every entry's label. classes_path (a name a line, in order of labels) may be
- * NULL. Fails when keys are not unique. */
+ * NULL; where the plan has classes already, it is only who says so. Fails when keys are not unique. */
 int pack_plan_end(struct pack_plan *plan, const char *classes_path, struct error *err);
 
 /* The entry that the n-th record of the outputs is made of, n < count. O(1) memory. */
@@ -208,6 +208,14 @@ int pack_plan_read_meta(struct pack_plan *plan, const char *path, uint64_t *unkn
 
 /* ERROR_FORMAT unless text is one JSON object in UTF-8 of at most PACK_MAX_META_BYTES. */
 int pack_meta_check(const char *key, const char *text, size_t bytes, struct error *err);
+
+/* ---- pack_append.c: a set that is added to ---- */
+
+/* Its classes become the plan's. Before pack_plan_end(). */
+int pack_append_classes(struct pack_plan *plan, const char *set_path, struct error *err);
+/* Keys that it has already: an error, or with `skip` left out, and counted in *skipped. After pack_plan_end(). 8 bytes
+ * a record of the set. */
+int pack_append_keys(struct pack_plan *plan, const char *set_path, bool skip, uint64_t *skipped, struct error *err);
 
 /* ---- pack_select.c ---- */
 

@@ -271,7 +271,7 @@ static int check_unique(const struct pack_plan *plan, struct error *err)
 int pack_plan_end(struct pack_plan *plan, const char *classes_path, struct error *err)
 {
 	int rc = check_unique(plan, err);
-	if (rc == 0 && classes_path != NULL)
+	if (rc == 0 && classes_path != NULL && plan->class_count == 0)
 		rc = read_classes(plan, classes_path, err);
 	int32_t highest = highest_number(plan);
 	int32_t *labels = calloc(plan->names.count + (size_t)1, sizeof(*labels));

@@ -14,6 +14,97 @@
 
 #include "tools/command.h"
 
+/* What pack and append have in common. */
+#define INPUT_OPTIONS                                                                                                  \
+	OPTION_STRING(struct pack_options, label_regex, "label-regex", "REGEX", NULL,                                  \
+		"POSIX extended regular expression; what its first group finds in a key is the class, whatever "       \
+		"folders "                                                                                             \
+		"and files say. Keys that it does not match get label -1"),                                            \
+		OPTION_STRING(struct pack_options, meta, "meta", "FILE", NULL,                                         \
+			"metadata to keep with the records: JSON objects, one a line, each with the \"key\" of its "   \
+			"image. They "                                                                                 \
+			"take the place of those in the input, which are .json files beside images in archives "       \
+			"(WebDataset) "                                                                                \
+			"and "                                                                                         \
+			"the further columns of lists"),                                                               \
+		OPTION_FLAG(struct pack_options, no_meta, "no-meta", NULL, "keep no metadata")
+#define BAD_OPTIONS                                                                                                    \
+	OPTION_GROUP("Bad images"),                                                                                    \
+		OPTION_CHOICE(struct pack_options, bad, "bad", "fail|skip|quarantine", "fail",                         \
+			"an image that does not decode: stop and write nothing, leave it out and say so, or leave it " \
+			"out and "                                                                                     \
+			"put its bytes into --quarantine. Every image is checked"),                                    \
+		OPTION_STRING(struct pack_options, quarantine, "quarantine", "DIR", NULL,                              \
+			"where the bytes of bad images go, each under its key. Made if need be"),                      \
+		OPTION_STRING(struct pack_options, bad_report, "bad-report", "FILE", NULL,                             \
+			"table of bad images to write: key, input and reason, separated by tabs"),                     \
+		OPTION_FLAG(struct pack_options, allow_truncated, "allow-truncated", NULL,                             \
+			"take JPEGs that are cut short: what is missing becomes gray. --codec keep writes them anew "  \
+			"without "                                                                                     \
+			"loss, as whole files"),                                                                       \
+		OPTION_SIZE(struct pack_options, max_pixels, "max-pixels", "256M", 1,                                  \
+			(uint64_t)SHARD_MAX_SIDE *SHARD_MAX_SIDE,                                                      \
+			"an image with more pixels is bad, by its header alone, before memory is taken. Decoding "     \
+			"needs 3 bytes "                                                                               \
+			"a "                                                                                           \
+			"pixel for each of --jobs, turning 3 more, shrinking up to 12 more")
+#define IMAGE_OPTIONS                                                                                                  \
+	OPTION_GROUP("Images"),                                                                                        \
+		OPTION_CHOICE(struct pack_options, codec, "codec", "keep|raw|webp|webp-lossless|jpeg", "keep",         \
+			"how images are stored: the file's own bytes, RGB pixels, or encoded again"),                  \
+		OPTION_U64(struct pack_options, quality, "quality", "N", "90", 0, 100, "of --codec webp and jpeg"),    \
+		OPTION_U64(struct pack_options, resize_short, "resize-short", "PIXELS", "0", 0, SHARD_MAX_SIDE,        \
+			"shrink larger images so that the short side has this many pixels (bicubic, antialiased); 0: " \
+			"as they "                                                                                     \
+			"are. Needs a --codec other than keep"),                                                       \
+		OPTION_CHOICE(struct pack_options, exif, "exif", "ignore|apply", "ignore",                             \
+			"the orientation that cameras write into their files: pixels as stored, or turned the right "  \
+			"way up. "                                                                                     \
+			"--codec keep turns JPEGs without loss where their size allows it, and encodes the others "    \
+			"again at "                                                                                    \
+			"quality 95 (WebP: without loss)")
+#define COMPRESSION_OPTIONS                                                                                            \
+	OPTION_U64(struct pack_options, zstd, "zstd", "LEVEL", "auto", 0, 19,                                          \
+		"compression of blocks; 0 stores them. Pays for small images, whose headers repeat. A block that "     \
+		"gains "                                                                                               \
+		"less than 3%, as of photos, is stored as it is, whatever the level. auto: the lowest of 3, 6 and 9 "  \
+		"whose file is at most 1% larger than the smallest of them",                                           \
+		.choices = "auto"),                                                                                    \
+		OPTION_SIZE(struct pack_options, block, "block", "auto", 4096, 1 << 30,                                \
+			"images gather in blocks of this size, the unit of reading and compression. auto: the "        \
+			"smallest of 16K, "                                                                            \
+			"32K and 64K whose file is at most 3% larger than the smallest of them, each block closed "    \
+			"where its "                                                                                   \
+			"pages are full",                                                                              \
+			.choices = "auto"),                                                                            \
+		OPTION_SIZE(struct pack_options, dictionary, "dictionary", "auto", SHARD_DICTIONARY_MIN, 1 << 20,      \
+			"what images have in common, for zstd to start from in each block; trained on the first "      \
+			"images. auto: "                                                                               \
+			"where they are small, and it makes the file 3% smaller or allows smaller blocks in a file "   \
+			"at most 1% "                                                                                  \
+			"larger",                                                                                      \
+			.choices = "auto|none")
+#define LAST_OPTIONS                                                                                                   \
+	OPTION_FLAG(struct pack_options, dry_run, "dry-run", NULL,                                                     \
+		"only list the inputs, and print how many images of each class would go where", .incidental = true),   \
+		OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object",             \
+			.incidental = true),                                                                           \
+		OPTION_GROUP("Speed"),                                                                                 \
+		OPTION_U64(struct pack_options, jobs, "jobs", "N", "0", 0, 240,                                        \
+			"threads that decode and encode; 0: one per processor. The file is the same for any number",   \
+			.incidental = true)
+
+#define INPUT_HELP                                                                                                     \
+	"a folder of images; a .tar (also .gz, .zst, .xz, .bz2) or .zip, also of WebDataset, where key.cls is "        \
+	"the label of key.jpg and key.json its metadata ('train-{000000..000146}.tar' names them all); a "             \
+	"CIFAR-10 "                                                                                                    \
+	"or CIFAR-100 binary batch (.bin); a folder of MDS shards (index.json; raw or zstd); a NumPy array of "        \
+	"uint8 (.npy: [N,H,W,3], [N,3,H,W], [N,H,W]), or several with labels (.npz); a list (.tsv, .txt) of "          \
+	"paths "                                                                                                       \
+	"from the list's folder, one a line, after tabs a label and metadata, whose names a first line "               \
+	"'path<TAB>label<TAB>camera' gives; -, a list on standard input of paths from here, also of find "             \
+	"-print0"
+
 static const struct option_spec spec[] = {
 	OPTION_GROUP("Input"),
 	OPTION_STRING(struct pack_options, root, "root", "DIR", NULL,
@@ -21,45 +112,13 @@ static const struct option_spec spec[] = {
 	OPTION_STRING(struct pack_options, classes, "classes", "FILE", NULL,
 		"class names, one a line, in the order of their labels; default: the names found, in order of their "
 		"bytes. Give the same file for a data set's other parts, so that labels agree"),
-	OPTION_STRING(struct pack_options, label_regex, "label-regex", "REGEX", NULL,
-		"POSIX extended regular expression; what its first group finds in a key is the class, whatever folders "
-		"and files say. Keys that it does not match get label -1"),
-	OPTION_STRING(struct pack_options, meta, "meta", "FILE", NULL,
-		"metadata to keep with the records: JSON objects, one a line, each with the \"key\" of its image. They "
-		"take the place of those in the input, which are .json files beside images in archives (WebDataset) "
-		"and "
-		"the further columns of lists"),
-	OPTION_FLAG(struct pack_options, no_meta, "no-meta", NULL, "keep no metadata"),
-	OPTION_GROUP("Bad images"),
-	OPTION_CHOICE(struct pack_options, bad, "bad", "fail|skip|quarantine", "fail",
-		"an image that does not decode: stop and write nothing, leave it out and say so, or leave it out and "
-		"put its bytes into --quarantine. Every image is checked"),
-	OPTION_STRING(struct pack_options, quarantine, "quarantine", "DIR", NULL,
-		"where the bytes of bad images go, each under its key. Made if need be"),
-	OPTION_STRING(struct pack_options, bad_report, "bad-report", "FILE", NULL,
-		"table of bad images to write: key, input and reason, separated by tabs"),
-	OPTION_FLAG(struct pack_options, allow_truncated, "allow-truncated", NULL,
-		"take JPEGs that are cut short: what is missing becomes gray. --codec keep writes them anew without "
-		"loss, as whole files"),
-	OPTION_SIZE(struct pack_options, max_pixels, "max-pixels", "256M", 1, (uint64_t)SHARD_MAX_SIDE *SHARD_MAX_SIDE,
-		"an image with more pixels is bad, by its header alone, before memory is taken. Decoding needs 3 bytes "
-		"a "
-		"pixel for each of --jobs, turning 3 more, shrinking up to 12 more"),
+	INPUT_OPTIONS,
+	BAD_OPTIONS,
 	OPTION_CHOICE(struct pack_options, dedupe, "dedupe", "keep|report|drop", "keep",
 		"images whose stored bytes are equal (by XXH3-64: among 100 million different images the chance of any "
 		"mistake is 1 in 3700): not looked for, listed on standard output with the first of their kind, or all "
 		"but the first left out, of training and validation together"),
-	OPTION_GROUP("Images"),
-	OPTION_CHOICE(struct pack_options, codec, "codec", "keep|raw|webp|webp-lossless|jpeg", "keep",
-		"how images are stored: the file's own bytes, RGB pixels, or encoded again"),
-	OPTION_U64(struct pack_options, quality, "quality", "N", "90", 0, 100, "of --codec webp and jpeg"),
-	OPTION_U64(struct pack_options, resize_short, "resize-short", "PIXELS", "0", 0, SHARD_MAX_SIDE,
-		"shrink larger images so that the short side has this many pixels (bicubic, antialiased); 0: as they "
-		"are. Needs a --codec other than keep"),
-	OPTION_CHOICE(struct pack_options, exif, "exif", "ignore|apply", "ignore",
-		"the orientation that cameras write into their files: pixels as stored, or turned the right way up. "
-		"--codec keep turns JPEGs without loss where their size allows it, and encodes the others again at "
-		"quality 95 (WebP: without loss)"),
+	IMAGE_OPTIONS,
 	OPTION_GROUP("Choice of records"),
 	OPTION_STRING(struct pack_options, shuffle, "shuffle", "SEED", NULL,
 		"records in a random order, the same for the same number. Of archives, which are read from front to "
@@ -91,28 +150,8 @@ static const struct option_spec spec[] = {
 		"go on where an earlier run of the same command was killed, with the same result; start anew where "
 		"there is nothing to go on with",
 		.incidental = true),
-	OPTION_U64(struct pack_options, zstd, "zstd", "LEVEL", "auto", 0, 19,
-		"compression of blocks; 0 stores them. Pays for small images, whose headers repeat. A block that gains "
-		"less than 3%, as of photos, is stored as it is, whatever the level. auto: the lowest of 3, 6 and 9 "
-		"whose file is at most 1% larger than the smallest of them",
-		.choices = "auto"),
-	OPTION_SIZE(struct pack_options, block, "block", "auto", 4096, 1 << 30,
-		"images gather in blocks of this size, the unit of reading and compression. auto: the smallest of 16K, "
-		"32K and 64K whose file is at most 3% larger than the smallest of them, each block closed where its "
-		"pages are full",
-		.choices = "auto"),
-	OPTION_SIZE(struct pack_options, dictionary, "dictionary", "auto", SHARD_DICTIONARY_MIN, 1 << 20,
-		"what images have in common, for zstd to start from in each block; trained on the first images. auto: "
-		"where they are small, and it makes the file 3% smaller or allows smaller blocks in a file at most 1% "
-		"larger",
-		.choices = "auto|none"),
-	OPTION_FLAG(struct pack_options, dry_run, "dry-run", NULL,
-		"only list the inputs, and print how many images of each class would go where", .incidental = true),
-	OPTION_FLAG(struct pack_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
-	OPTION_GROUP("Speed"),
-	OPTION_U64(struct pack_options, jobs, "jobs", "N", "0", 0, 240,
-		"threads that decode and encode; 0: one per processor. The file is the same for any number",
-		.incidental = true),
+	COMPRESSION_OPTIONS,
+	LAST_OPTIONS,
 };
 
 const struct option_table command_pack_table = {
@@ -127,16 +166,7 @@ const struct option_table command_pack_table = {
 		 "of memory are taken for an image of the "
 		 "inputs, beside the outputs' indexes.",
 	.operands = "IN",
-	.operand_help =
-		"a folder of images; a .tar (also .gz, .zst, .xz, .bz2) or .zip, also of WebDataset, where key.cls is "
-		"the label of key.jpg and key.json its metadata ('train-{000000..000146}.tar' names them all); a "
-		"CIFAR-10 "
-		"or CIFAR-100 binary batch (.bin); a folder of MDS shards (index.json; raw or zstd); a NumPy array of "
-		"uint8 (.npy: [N,H,W,3], [N,3,H,W], [N,H,W]), or several with labels (.npz); a list (.tsv, .txt) of "
-		"paths "
-		"from the list's folder, one a line, after tabs a label and metadata, whose names a first line "
-		"'path<TAB>label<TAB>camera' gives; -, a list on standard input of paths from here, also of find "
-		"-print0",
+	.operand_help = INPUT_HELP,
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
 	.examples =
@@ -152,6 +182,48 @@ const struct option_table command_pack_table = {
 		"find photos -name '*.jpg' | ringclr pack - -o photos.ring\n"
 		"ringclr pack labels.tsv -o photos.ring\n"
 		"ringclr pack cifar-10-batches-bin/data_batch_*.bin -o train.ring --codec webp-lossless\n",
+};
+
+static const struct option_spec append_spec[] = {
+	OPTION_GROUP("Input"),
+	OPTION_STRING(struct pack_options, root, "root", "DIR", NULL,
+		"take only what lies below this folder of the input; classes are the folders below it"),
+	INPUT_OPTIONS,
+	OPTION_CHOICE(struct pack_options, existing, "existing", "fail|skip", "fail",
+		"an image whose key the set has already: stop and change nothing, or leave it out. With skip, after "
+		"images have come to a folder, only those are added"),
+	BAD_OPTIONS,
+	OPTION_CHOICE(struct pack_options, dedupe, "dedupe", "keep|report|drop", "keep",
+		"images whose stored bytes are equal (by XXH3-64: among 100 million different images the chance of any "
+		"mistake is 1 in 3700): not looked for, listed on standard output with the first of their kind, or all "
+		"but the first left out, among those that are added"),
+	IMAGE_OPTIONS,
+	OPTION_GROUP("Output"),
+	OPTION_SIZE(struct pack_options, shard_size, "shard-size", "0", 0, UINT64_C(1) << 50,
+		"size of the shards that are added to a manifest's set; 0: one shard", .choices = NULL),
+	COMPRESSION_OPTIONS,
+	LAST_OPTIONS,
+};
+
+const struct option_table command_append_table = {
+	.command = "append",
+	.spec = append_spec,
+	.count = sizeof(append_spec) / sizeof(append_spec[0]),
+	.about =
+		"Adds images to a data set that stands, which then appears with them in one step: to the manifest of a "
+		"set "
+		"as further shards, to a single shard in its file, whose blocks are copied, not made again. The "
+		"classes "
+		"are the set's; an image of another class is refused. In a single shard blocks are as large as they "
+		"are "
+		"and compressed with its dictionary, whatever --block and --dictionary say, and it takes metadata only "
+		"if it has some. Inputs and keys are as of 'ringclr pack'.",
+	.operands = "SHARD IN",
+	.operand_help = "first the data set, a shard or a manifest (.json); then inputs: " INPUT_HELP,
+	.operand_min = 2,
+	.operand_max = OPTIONS_ANY,
+	.examples = "ringclr append photos.ring 2024/ --existing skip\n"
+		    "ringclr append train.json more.tar --shard-size 1G\n",
 };
 
 /* Whether two names are one file. */
@@ -183,7 +255,7 @@ static int check_output(const char *option, const char *output, struct error *er
 
 static int check_outputs(const struct options *options, const struct pack_options *pack, struct error *err)
 {
-	const struct command_output outputs[] = {{"--output", pack->output},
+	const struct command_output outputs[] = {{pack->append ? "the set" : "--output", pack->output},
 		{"--validation-output", pack->validation_output}, {"--bad-report", pack->bad_report}};
 	for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
 		if (outputs[i].path == NULL)
@@ -230,7 +302,7 @@ int pack_options_check(const struct options *options, const struct pack_options 
 			"--validation, --validation-match and --validation-classes exclude each other");
 	if (splits == 0 && options_given(options, "validation-output"))
 		return error_set(err, ERROR_USAGE, "--validation-output needs --validation or one of its kind");
-	if (pack->label_fraction <= 0)
+	if (!pack->append && pack->label_fraction <= 0)
 		return error_set(err, ERROR_USAGE, "--label-fraction must be more than 0");
 	if (pack->shuffle != NULL &&
 		(*pack->shuffle < '0' || *pack->shuffle > '9' || (strtoull(pack->shuffle, &end, 10), *end != '\0')))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The options of `ringclr pack`, and its last words. */
+/* The options of `ringclr pack` and `append`, and their last words. */
 #ifndef RINGCLR_TOOLS_PACK_OPTIONS_H
 #define RINGCLR_TOOLS_PACK_OPTIONS_H
 
@@ -7,6 +7,7 @@
 #include "tools/pack.h"
 
 enum { PACK_EXIF_IGNORE, PACK_EXIF_APPLY };
+enum { PACK_EXISTING_FAIL, PACK_EXISTING_SKIP };
 
 struct pack_options {
 	const char *output, *root, *classes, *label_regex, *meta;
@@ -15,10 +16,10 @@ struct pack_options {
 	uint64_t quality, resize_short, max_pixels, zstd, block, dictionary, jobs, split_seed, shard_size;
 	double validation, label_fraction;
 	const char *shuffle;
-	unsigned codec, bad, dedupe, exif;
+	unsigned codec, bad, dedupe, exif, existing;
+	bool append; /* to output; not an option but a command */
 	bool json, no_meta, allow_truncated, dry_run, resume;
 };
-
 
 /* What the table cannot say. ERROR_USAGE. */
 int pack_options_check(const struct options *options, const struct pack_options *pack, struct error *err);

@@ -119,13 +119,15 @@ static void print_counts(const struct pack_options *pack, const struct pack_plan
 		pack->dedupe == PACK_DEDUPE_DROP ? "duplicates were left out" : "images are duplicates of others");
 }
 
-static int print_json(const struct pack_plan *plan, const struct pack_result *result, const struct pack_bad *bad,
-	const struct shard_set_result *made, const uint64_t *fingerprints)
+static int print_json(const struct pack_options *pack, const struct pack_plan *plan, const struct pack_result *result,
+	const struct pack_bad *bad, const struct shard_set_result *made, const uint64_t *fingerprints)
 {
 	uint64_t records = result->written[0] + result->written[1];
 	cJSON *object = cJSON_CreateObject();
 	cJSON_AddStringToObject(object, "output", made[0].path);
-	cJSON_AddNumberToObject(object, "records", (double)result->written[0]);
+	cJSON_AddNumberToObject(object, "records", (double)made[0].records);
+	if (pack->append)
+		cJSON_AddNumberToObject(object, "added", (double)result->written[0]);
 	cJSON_AddNumberToObject(object, "shards", made[0].shards);
 	cJSON_AddNumberToObject(object, "classes", plan->class_count);
 	cJSON_AddNumberToObject(object, "skipped", (double)pack_bad_count(bad));
@@ -171,10 +173,12 @@ int pack_summarize(const struct pack_options *pack, const struct pack_plan *plan
 			return err->code;
 		fingerprints[i] = shard_set_fingerprint(set);
 		shard_set_close(set);
-		fprintf(stderr, "%s: %" PRIu64 " images, %u classes, ", path, result->written[i], plan->class_count);
+		fprintf(stderr, "%s: %" PRIu64 " images, %u classes, ", path, made[i].records, plan->class_count);
+		if (pack->append)
+			fprintf(stderr, "%" PRIu64 " of them new, ", result->written[i]);
 		if (made[i].shards > 1)
 			fprintf(stderr, "%u shards, ", made[i].shards);
-		if (i == 0 && made[1].path == NULL && result->resumed == 0)
+		if (i == 0 && made[1].path == NULL && result->resumed == 0 && !pack->append)
 			fprintf(stderr, "%.1f MB of images in ", (double)result->image_bytes * 1e-6);
 		fprintf(stderr, "%.1f MB, %.1f s (%.0f images/s)\n", (double)made[i].file_bytes * 1e-6, result->seconds,
 			new_records / (result->seconds + 1e-9));
@@ -183,7 +187,7 @@ int pack_summarize(const struct pack_options *pack, const struct pack_plan *plan
 	print_counts(pack, plan, result, bad);
 	if (!pack->json)
 		return 0;
-	return print_json(plan, result, bad, made, fingerprints) == EXIT_OK
+	return print_json(pack, plan, result, bad, made, fingerprints) == EXIT_OK
 		       ? 0
 		       : error_set(err, ERROR_MEMORY, "out of memory");
 }
