@@ -7,6 +7,17 @@
 #include "model/blas.h"
 
 #include <cblas.h>
+#include <stddef.h>
+
+/* OpenBLAS's own, in no header of it. */
+extern int blas_thread_shutdown_(void) __attribute__((weak));
+
+void blas_end_threads(void)
+{
+	openblas_set_num_threads(1); /* first: it starts threads where none are */
+	if (blas_thread_shutdown_ != NULL)
+		blas_thread_shutdown_();
+}
 
 int blas_prepare(struct error *err)
 {

@@ -9,4 +9,8 @@
  */
 int blas_prepare(struct error *err);
 
+/* OpenBLAS starts a thread for each further processor when the program is loaded, and these spin for some 50 ms before
+ * they sleep: a quarter of the time of a short command on two processors. Nobody here wants them. */
+void blas_end_threads(void);
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/blas.h"
 #include "tools/command.h"
 #include "tools/options.h"
 
@@ -49,6 +50,7 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	blas_end_threads();
 	/* A closed pipe and a full quota then are errors of write(), with a message and a clean end. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
