@@ -25,6 +25,8 @@
 #include "io/shard_writer_internal.h"
 
 enum { DEFAULT_BLOCK_BYTES = 64 << 10, FILL_TRIES = 4, FILL_SLACK_SHARE = 32 };
+/* A block from so large on is tried by a part of it first. */
+enum { TRIAL_LEAST_BYTES = 64 << 10, TRIAL_BYTES = 16 << 10, TRIAL_PERCENT = 99 };
 
 static void writer_free(struct shard_writer *writer)
 {
@@ -190,6 +192,17 @@ struct shard_writer *shard_writer_create_dry(const struct shard_writer_config *c
 	return writer;
 }
 
+/* Whether a part from the middle of a large block says that the whole gains nothing, as of photos: trying all of it
+ * takes longer than reading and writing it. raw->bytes of payload lie in raw; disk is scratch. */
+static bool looks_incompressible(struct shard_writer *writer, const struct shard_buffer *raw, struct shard_buffer *disk)
+{
+	if (raw->bytes < TRIAL_LEAST_BYTES)
+		return false;
+	size_t packed = ZSTD_compress2(writer->cctx, disk->data + disk->bytes, ZSTD_compressBound(TRIAL_BYTES),
+		raw->data + raw->bytes / 2, TRIAL_BYTES);
+	return !ZSTD_isError(packed) && packed > TRIAL_BYTES / 100 * TRIAL_PERCENT;
+}
+
 /* Leaves header (still empty) and payload of the portion in writer->disk. */
 static int portion_pack(
 	struct shard_writer *writer, const struct shard_portion *portion, uint32_t *compression, struct error *err)
@@ -209,7 +222,7 @@ static int portion_pack(
 	if (portion->fields > 0)
 		shard_buffer_append(raw, pending->fields.data, portion->fields);
 	disk->bytes = SHARD_BLOCK_HEADER_BYTES;
-	if (writer->zstd_level != 0) {
+	if (writer->zstd_level != 0 && !looks_incompressible(writer, raw, disk)) {
 		size_t packed = ZSTD_compress2(writer->cctx, disk->data + disk->bytes, bound, raw->data, raw->bytes);
 		if (ZSTD_isError(packed))
 			return error_set(err, ERROR_MEMORY, "cannot compress a block of '%s': %s", writer->path,

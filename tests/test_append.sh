@@ -21,7 +21,10 @@ quiet pack old -o old.ring && quiet pack new -o new.ring && quiet pack images/tr
 
 joins_shard() {
 	cp old.ring a.ring
-	quiet append a.ring new --json && grep -q '"added":30' out && grep -q '"records":60' out || { cat out; return 1; }
+	if ! quiet append a.ring new --json || ! grep -q '"added":30' out || ! grep -q '"records":60' out; then
+		cat out
+		return 1
+	fi
 	quiet verify --full a.ring && quiet diff a.ring whole.ring
 }
 joins_set() {

@@ -47,8 +47,8 @@ static void is_bounded(void **state)
 {
 	(void)state;
 	static const char *const too_many[] = {"{1..999999999999}", "{1..1000}{1..1000}",
-		"{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}"
-		"{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}"};
+		"{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{"
+		"a,b}"};
 	for (size_t i = 0; i < sizeof(too_many) / sizeof(too_many[0]); i++) {
 		struct pack_inputs inputs = {0};
 		struct error err = {0};

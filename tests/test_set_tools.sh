@@ -11,8 +11,9 @@ set -u
 quiet() { "$ringclr" "$@" 2>"$dir/stderr" || { cat "$dir/stderr"; return 1; }; }
 same() { "$ringclr" diff "$1" "$2"; }
 records() { "$ringclr" inspect --json "$1" | sed 's/.*"records":\([0-9]*\).*/\1/'; }
-nothing_new() { ls -A "$dir" | cmp - "$dir/listing"; }
-listing() { : >"$dir/listing"; ls -A "$dir" >"$dir/listing"; }
+names_in() { find "$1" -mindepth 1 -maxdepth 1 -printf '%f\n' | LC_ALL=C sort; }
+nothing_new() { names_in "$dir" | cmp - "$dir/listing"; }
+listing() { : >"$dir/listing"; names_in "$dir" >"$dir/listing"; }
 
 extract_folder() {
 	quiet extract "$dir/all.ring" -o "$dir/out" && diff -r "$dir/in/train" "$dir/out"
@@ -143,7 +144,7 @@ filters() {
 	quiet filter "$dir/all.ring" --not-class '*s*' --limit-per-class 4 -o "$dir/f.ring" || return 1
 	"$ringclr" inspect --json "$dir/f.ring" | grep -q '"records":12,' || { "$ringclr" inspect "$dir/f.ring"; return 1; }
 	quiet filter "$dir/all.ring" --match '^(disc|star)/[0-9]*[02468].png$' -o "$dir/f2.ring" &&
-		quiet extract "$dir/f2.ring" -o "$dir/f2" && [ "$(ls "$dir/f2" | tr '\n' ' ')" = "disc star " ] &&
+		quiet extract "$dir/f2.ring" -o "$dir/f2" && [ "$(names_in "$dir/f2" | tr '\n' ' ')" = "disc star " ] &&
 		[ -z "$(find "$dir/f2" -name '*[13579].png')" ] && diff -r "$dir/f2/disc" "$dir/in/train/disc" | grep -qv '[02468].png$' &&
 		! diff -r "$dir/f2/disc" "$dir/in/train/disc" | grep -q 'differ'
 }
@@ -174,8 +175,8 @@ differences() {
 	[ $? -eq 1 ] && grep -q '"same":false,"equal":270,"only_a":30,"only_b":0,"changed":0' "$dir/json" || return 1
 	"$ringclr" diff "$dir/less.ring" "$dir/all.ring" --list all >"$dir/text"
 	[ $? -eq 1 ] && [ "$(grep -c "^only in $dir/all.ring: ring/" "$dir/text")" -eq 30 ] || return 1
-	first=$(ls "$dir/in/train/disc" | head -n 1)
-	other=$(ls "$dir/in/train/star" | head -n 1)
+	first=$(names_in "$dir/in/train/disc" | head -n 1)
+	other=$(names_in "$dir/in/train/star" | head -n 1)
 	cp -r "$dir/in/train" "$dir/changed" && cp "$dir/in/train/star/$other" "$dir/changed/disc/$first" || return 1
 	quiet pack "$dir/changed" -o "$dir/changed.ring" || return 1
 	"$ringclr" diff "$dir/all.ring" "$dir/changed.ring" >"$dir/text"
