@@ -197,6 +197,7 @@ uint64_t shard_set_records(const struct shard_set *set);
 /* Which shard and which record of it the set's record number `record` is. */
 void shard_set_locate(const struct shard_set *set, uint64_t record, unsigned *shard, uint32_t *local);
 const struct shard_record *shard_set_record(const struct shard_set *set, uint64_t record);
+/* Of one shard its own, of several the hash of theirs in order. */
 uint64_t shard_set_fingerprint(const struct shard_set *set);
 
 #endif

@@ -29,13 +29,14 @@ enum { REPAIR_LEVEL = 6 };
 struct repairer {
 	struct shard_find find;
 	const char *out;
+	const struct shard_class_names *names; /* for where the shard's are lost; NULL: numbers */
 	const struct shard_repair_report *report;
 	struct shard_repaired *repaired;
 	bool header_sound, footer_sound, index_sound, front_sound; /* front: sizes before the blocks are known */
 	bool has_fields, dictionary_missed;			   /* missed: a block needs it, and it is lost */
 	struct shard_header_disk header;
 	struct shard_footer_disk footer; /* from the header, where it is lost */
-	char **classes, **made_up;	 /* made_up: names of our own, one allocation each */
+	char **classes, **made_up;	 /* made_up: given, or numbers; one allocation each */
 	uint32_t class_count;
 	struct shard_fields fields;
 	ZSTD_DDict *dictionary;
@@ -414,6 +415,13 @@ static void strangers_drop(struct repairer *r)
 	r->find.count = kept;
 }
 
+static char *number_or_name(const struct shard_class_names *names, uint32_t label)
+{
+	char number[16];
+	snprintf(number, sizeof number, "%u", label);
+	return strdup(names != NULL ? names->names[label] : number);
+}
+
 static int classes_make_up(struct repairer *r, struct error *err)
 {
 	uint32_t count = (uint32_t)(r->max_label + 1);
@@ -421,13 +429,23 @@ static int classes_make_up(struct repairer *r, struct error *err)
 		count = r->footer.class_count;
 	if (r->classes != NULL || count == 0)
 		return 0;
-	r->class_count = count;
+	if (r->names != NULL && r->names->count < count)
+		return error_set(err, ERROR_MISMATCH,
+			"'%s': the class names are lost, and of its %u classes only %u are named", r->find.path, count,
+			r->names->count);
+	r->class_count = r->names != NULL ? r->names->count : count;
 	r->made_up = calloc(r->class_count, sizeof *r->made_up);
-	for (uint32_t i = 0; r->made_up != NULL && i < r->class_count; i++)
-		if (asprintf(&r->made_up[i], "%u", i) < 0)
+	for (uint32_t i = 0; r->made_up != NULL && i < r->class_count; i++) {
+		r->made_up[i] = number_or_name(r->names, i);
+		if (r->made_up[i] == NULL)
 			return error_set(err, ERROR_MEMORY, "out of memory for class names");
+	}
 	if (r->made_up == NULL)
 		return error_set(err, ERROR_MEMORY, "out of memory for class names");
+	if (r->names != NULL) {
+		note(r, "'%s': the class names are lost: those given take their place", r->find.path);
+		return 0;
+	}
 	r->repaired->classes_lost = true;
 	note(r, "'%s': the class names are lost: they are \"0\" to \"%u\" now", r->find.path, r->class_count - 1);
 	return 0;
@@ -516,12 +534,17 @@ static void repairer_free(struct repairer *r)
 	free(r->raw);
 }
 
-int shard_repair(const char *in, const char *out, const struct shard_repair_report *report,
-	struct shard_repaired *repaired, struct error *err)
+int shard_repair(const char *in, const char *out, const struct shard_class_names *names,
+	const struct shard_repair_report *report, struct shard_repaired *repaired, struct error *err)
 {
 	struct stat status, there;
 	struct error own = {0};
-	struct repairer r = {.find = {.path = in}, .out = out, .report = report, .repaired = repaired, .max_label = -1};
+	struct repairer r = {.find = {.path = in},
+		.out = out,
+		.names = names,
+		.report = report,
+		.repaired = repaired,
+		.max_label = -1};
 	memset(repaired, 0, sizeof *repaired);
 	r.find.fd = open(in, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (r.find.fd < 0 || fstat(r.find.fd, &status) != 0) {

@@ -24,12 +24,19 @@ struct shard_repaired {
 	bool classes_lost, metadata_lost;
 };
 
+/* Class names by label, for where the shard's are lost. count 0: there are none. */
+struct shard_class_names {
+	const char *const *names;
+	uint32_t count;
+};
+
 /* Whether nothing was lost. */
 bool shard_repaired_whole(const struct shard_repaired *repaired);
 
 /* Reads `in`, which is never changed, and writes all whole records to `out`, atomically. 0: some were salvaged.
- * ERROR_DAMAGED: none, and `out` is not there. ERROR_USAGE: in and out are the same file. */
-int shard_repair(const char *in, const char *out, const struct shard_repair_report *report,
-	struct shard_repaired *repaired, struct error *err);
+ * ERROR_DAMAGED: none, and `out` is not there. ERROR_USAGE: in and out are the same file. ERROR_MISMATCH: class names
+ * are lost, and `names` has fewer than there are labels; it may be NULL. */
+int shard_repair(const char *in, const char *out, const struct shard_class_names *names,
+	const struct shard_repair_report *report, struct shard_repaired *repaired, struct error *err);
 
 #endif

@@ -74,7 +74,7 @@ static int fingerprint_make(struct shard_set *set, struct error *err)
 		return error_set(err, ERROR_MEMORY, "out of memory for %u shards", set->count);
 	for (unsigned i = 0; i < set->count; i++)
 		prints[i] = shard_fingerprint(set->shards[i]);
-	set->fingerprint = XXH3_64bits(prints, set->count * sizeof *prints);
+	set->fingerprint = set->count == 1 ? prints[0] : XXH3_64bits(prints, set->count * sizeof *prints);
 	free(prints);
 	return 0;
 }

@@ -59,4 +59,20 @@ nothing() {
 }
 ok "no shard at all: exit 1, and no output" nothing
 
+# The header and the class table are overwritten, and the footer.
+names_lost() {
+	cp "$golden" "$dir/ends.ring"
+	dd if=/dev/urandom of="$dir/ends.ring" bs=4096 count=2 conv=notrunc 2>/dev/null
+	dd if=/dev/urandom of="$dir/ends.ring" bs=1 seek=$((size - 128)) count=128 conv=notrunc 2>/dev/null
+	"$ringclr" inspect "$golden" --json | python3 -c 'import json, sys; print(*json.load(sys.stdin)["class_names"], sep="\n")' >"$dir/names"
+	[ "$(wc -l <"$dir/names")" -eq 10 ] || { cat "$dir/names"; return 1; }
+	head -n 9 "$dir/names" >"$dir/nine"
+	"$ringclr" repair "$dir/ends.ring" -o "$dir/named.ring" --classes "$dir/nine" >"$dir/said" 2>"$dir/told"
+	[ $? -eq 1 ] && grep "of its 10 classes only 9 are named" "$dir/told" && [ ! -e "$dir/named.ring" ] || return 1
+	"$ringclr" repair "$dir/ends.ring" -o "$dir/named.ring" --classes "$dir/names" >"$dir/said" 2>"$dir/told"
+	grep "those given take their place" "$dir/said" || return 1
+	records "$dir/named.ring" >"$dir/got" && records "$golden" | cmp - "$dir/got"
+}
+ok "lost class names: those of --classes" names_lost
+
 tap_end

@@ -465,6 +465,9 @@ static void test_sets(void **state)
 	struct shard_set *other = shard_set_open(swapped, 3, false, &err);
 	assert_true(shard_set_fingerprint(set) != shard_set_fingerprint(other));
 	assert_true(shard_fingerprint(shard_set_at(set, 0)) == shard_fingerprint(shard_set_at(other, 1)));
+	struct shard_set *alone = shard_set_open(swapped, 1, false, &err);
+	assert_true(shard_set_fingerprint(alone) == shard_fingerprint(shard_set_at(other, 0)));
+	shard_set_close(alone);
 	shard_set_close(other);
 	shard_set_close(set);
 

@@ -104,7 +104,7 @@ static void trial_run(struct trial *trial)
 	trial->notes[0] = trial->lost[0] = '\0';
 	trial->err = (struct error){0};
 	helper_file_write(trial->place->path, trial->damaged, trial->damaged_size);
-	trial->rc = shard_repair(trial->place->path, trial->out, &report, &trial->repaired, &trial->err);
+	trial->rc = shard_repair(trial->place->path, trial->out, NULL, &report, &trial->repaired, &trial->err);
 	unsigned char *after = helper_file_read(trial->place->path, &size);
 	assert_int_equal(size, trial->damaged_size);
 	assert_memory_equal(after, trial->damaged, size);
@@ -395,12 +395,13 @@ static void test_refused(void **state)
 	const struct shard_repair_report report = {.note = take_note, .lost = take_lost, .ctx = trial};
 	char *link = helper_path(trial->place->folder, "link.ring"), *gone = helper_path(trial->place->folder, "gone");
 	struct error err = {0};
-	assert_int_equal(
-		shard_repair(trial->place->path, trial->place->path, &report, &trial->repaired, &err), ERROR_USAGE);
+	assert_int_equal(shard_repair(trial->place->path, trial->place->path, NULL, &report, &trial->repaired, &err),
+		ERROR_USAGE);
 	assert_int_equal(symlink(trial->place->path, link), 0);
-	assert_int_equal(shard_repair(trial->place->path, link, &report, &trial->repaired, NULL), ERROR_USAGE);
-	assert_int_equal(shard_repair(gone, trial->out, &report, &trial->repaired, NULL), ERROR_IO);
-	assert_int_equal(shard_repair(trial->place->folder, trial->out, &report, &trial->repaired, NULL), ERROR_IO);
+	assert_int_equal(shard_repair(trial->place->path, link, NULL, &report, &trial->repaired, NULL), ERROR_USAGE);
+	assert_int_equal(shard_repair(gone, trial->out, NULL, &report, &trial->repaired, NULL), ERROR_IO);
+	assert_int_equal(
+		shard_repair(trial->place->folder, trial->out, NULL, &report, &trial->repaired, NULL), ERROR_IO);
 	memset(trial->damaged, 'x', trial->size); /* no shard at all */
 	assert_int_equal(trial_check(trial), 40);
 	assert_non_null(strstr(trial->err.message, "nothing can be salvaged"));

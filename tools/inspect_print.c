@@ -20,12 +20,6 @@ static double ratio(const struct inspect_summary *summary)
 	return (double)summary->image_bytes / (double)summary->file_bytes;
 }
 
-/* One shard is known by its own fingerprint, several by that of all. */
-static uint64_t fingerprint(const struct shard_set *set)
-{
-	return shard_set_count(set) == 1 ? shard_fingerprint(shard_set_at(set, 0)) : shard_set_fingerprint(set);
-}
-
 /* ---- JSON ---- */
 
 static void add_spread(cJSON *object, const char *name, const struct inspect_spread *spread)
@@ -115,7 +109,7 @@ int inspect_print_json(const struct shard_set *set, const struct inspect_summary
 	snprintf(version, sizeof(version), "%d.%u", SHARD_VERSION_MAJOR, summary->version_minor);
 	cJSON_AddStringToObject(object, "path", name);
 	cJSON_AddStringToObject(object, "version", version);
-	json_add_hash(object, "fingerprint", fingerprint(set));
+	json_add_hash(object, "fingerprint", shard_set_fingerprint(set));
 	cJSON_AddStringToObject(object, "origin", shard_origin(shard_set_at(set, 0)));
 	cJSON_AddNumberToObject(object, "records", (double)summary->records);
 	add_classes(object, set, summary);
@@ -279,7 +273,7 @@ int inspect_print_text(const struct shard_set *set, const struct inspect_summary
 	print_sizes(summary);
 	print_blocks(summary);
 	print_meta(summary);
-	printf("fingerprint   %016" PRIx64 "\n", fingerprint(set));
+	printf("fingerprint   %016" PRIx64 "\n", shard_set_fingerprint(set));
 	printf("origin        %s\n", shard_origin(shard_set_at(set, 0)));
 	if (print_classes(set, summary) != EXIT_OK)
 		return EXIT_FAILED;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "io/atomic_file.h"
+#include "tools/class_file.h"
 #include "tools/pack.h"
 
 void pack_names_free(struct pack_names *names)
@@ -145,28 +145,10 @@ static int collect_classes(struct pack_plan *plan, struct error *err)
 
 static int read_classes(struct pack_plan *plan, const char *path, struct error *err)
 {
-	size_t bytes, capacity = 0;
-	char *text = atomic_file_read_all(path, 64 << 20, &bytes, err);
-	int rc = text == NULL ? err->code : 0;
-	char *rest = text;
-	for (char *line; rc == 0 && (line = strsep(&rest, "\n")) != NULL;) {
-		line[strcspn(line, "\r")] = '\0';
-		if (*line == '\0')
-			continue;
-		size_t count = plan->class_count;
-		char *copy = strdup(line);
-		if (count >= SHARD_MAX_CLASSES)
-			rc = error_set(err, ERROR_UNSUPPORTED, "%s: more than %d classes", path, SHARD_MAX_CLASSES);
-		else if (copy == NULL || !pack_grow(&plan->classes, count, &capacity, sizeof(*plan->classes)))
-			rc = pack_out_of_memory(err);
-		if (rc == 0)
-			plan->classes[plan->class_count++] = copy;
-		else
-			free(copy);
-	}
-	if (rc == 0 && plan->class_count == 0)
-		rc = error_set(err, ERROR_FORMAT, "%s: names no class", path);
-	free(text);
+	struct class_file classes;
+	int rc = class_file_read(&classes, path, err);
+	plan->classes = classes.names;
+	plan->class_count = classes.count;
 	return rc;
 }
 

@@ -4,18 +4,21 @@
 #include <stdio.h>
 
 #include "io/shard_repair.h"
+#include "tools/class_file.h"
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/options.h"
 
 struct repair_options {
-	const char *output;
+	const char *output, *classes;
 	bool json;
 };
 
 static const struct option_spec spec[] = {
 	OPTION_STRING(struct repair_options, output, "output", "FILE", NULL,
 		"the shard to write; appears whole or not at all", .letter = 'o', .required = true),
+	OPTION_STRING(struct repair_options, classes, "classes", "FILE", NULL,
+		"class names, one a line, in the order of their labels, for where the shard's are lost"),
 	OPTION_FLAG(struct repair_options, json, "json", NULL, "print one JSON object instead", .incidental = true),
 };
 
@@ -26,7 +29,8 @@ const struct option_table command_repair_table = {
 	.about = "Reads a shard that was damaged or cut off and writes a sound one of every record in a whole block: a "
 		 "lost header, footer or index is made again from the rest. Prints what is damaged and what is lost, "
 		 "by key where the index survived, else by number. The original is never changed. Lost class names "
-		 "become \"0\", \"1\", ...; a lost dictionary takes the blocks with it that were compressed with it. "
+		 "become those of --classes, or \"0\", \"1\", ...; a lost dictionary takes the blocks with it that "
+		 "were compressed with it. "
 		 "Exit code 0: nothing was lost; 1: something was, and the rest is in the output, or nothing could be "
 		 "salvaged, and there is none.",
 	.operands = "SHARD",
@@ -122,7 +126,13 @@ int command_repair(int argc, char **argv)
 	};
 	const struct shard_repair_report calls = {.note = report_note, .lost = report_lost, .ctx = &report};
 	const char *in = options.operands[0];
-	if (shard_repair(in, repair.output, &calls, &repaired, &err) != 0) {
+	struct class_file file = {0};
+	int rc = repair.classes != NULL ? class_file_read(&file, repair.classes, &err) : 0;
+	const struct shard_class_names names = {.names = (const char *const *)file.names, .count = file.count};
+	if (rc == 0)
+		rc = shard_repair(in, repair.output, file.count > 0 ? &names : NULL, &calls, &repaired, &err);
+	class_file_free(&file);
+	if (rc < 0) {
 		cJSON_Delete(object);
 		status = command_fail("repair", &err);
 	} else {
