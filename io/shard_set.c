@@ -29,28 +29,38 @@ static int classes_agree(const struct shard *a, const struct shard *b, struct er
 	return 0;
 }
 
+/* Room for one more. */
+static bool set_grow(struct shard_set *set)
+{
+	struct shard **shards = reallocarray(set->shards, set->count + (size_t)1, sizeof(struct shard *));
+	if (shards == NULL)
+		return false;
+	set->shards = shards;
+	uint64_t *first = reallocarray(set->first, set->count + (size_t)2, sizeof *set->first);
+	if (first == NULL)
+		return false;
+	set->first = first;
+	return true;
+}
+
 /* Opens one more. expected: what the manifest says of it, or NULL. */
 static int set_add(struct shard_set *set, const char *path, bool direct, const struct shard_manifest_part *expected,
 	struct error *err)
 {
-	struct shard **shards = reallocarray(set->shards, set->count + (size_t)1, sizeof(struct shard *));
-	uint64_t *first = reallocarray(set->first, set->count + (size_t)2, sizeof *set->first);
-	set->shards = shards != NULL ? shards : set->shards;
-	set->first = first != NULL ? first : set->first;
-	if (shards == NULL || first == NULL)
+	if (!set_grow(set))
 		return error_set(err, ERROR_MEMORY, "out of memory for %u shards", set->count + 1);
 	struct shard *shard = shard_open(path, direct, err);
 	if (shard == NULL)
 		return err->code;
 	if (set->count == 0)
-		first[0] = 0;
-	shards[set->count] = shard;
-	first[set->count + 1] = first[set->count] + shard_records(shard);
+		set->first[0] = 0;
+	set->shards[set->count] = shard;
+	set->first[set->count + 1] = set->first[set->count] + shard_records(shard);
 	set->count++;
 	if (expected != NULL && expected->fingerprint != shard_fingerprint(shard))
 		return error_set(err, ERROR_MISMATCH,
 			"'%s' is another file than the one that the manifest of its set names", path);
-	return classes_agree(shards[0], shard, err);
+	return classes_agree(set->shards[0], shard, err);
 }
 
 static int set_add_manifest(struct shard_set *set, const char *path, bool direct, struct error *err)

@@ -68,6 +68,18 @@ static struct shard_writer *writer_make(
 	return shard_writer_create_series(&named, &series, resume, err);
 }
 
+/* What was held for choosing goes the way of all that follows. */
+static int held_add(struct shard_set_writer *writer, struct error *err)
+{
+	int rc = 0;
+	size_t count = shard_sample_count(writer->sample);
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct shard_record_in record = shard_sample_record(writer->sample, i);
+		rc = shard_writer_add(writer->writer, &record, err);
+	}
+	return rc;
+}
+
 /* final: all records are there, and nothing will have to be taken up. */
 static int settle(struct shard_set_writer *writer, bool final, struct error *err)
 {
@@ -78,12 +90,7 @@ static int settle(struct shard_set_writer *writer, bool final, struct error *err
 		rc = shard_partial_save(&writer->partial, &config, &writer->choice, writer->config.identity, err);
 	if (rc == 0) {
 		writer->writer = writer_make(writer, &config, false, err);
-		rc = writer->writer == NULL ? err->code : 0;
-	}
-	size_t count = shard_sample_count(writer->sample);
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct shard_record_in record = shard_sample_record(writer->sample, i);
-		rc = shard_writer_add(writer->writer, &record, err);
+		rc = writer->writer == NULL ? err->code : held_add(writer, err);
 	}
 	shard_sample_destroy(writer->sample);
 	writer->sample = NULL;
@@ -112,11 +119,12 @@ static int take_up(struct shard_set_writer *writer, struct error *err)
 	if (!writer->complete) {
 		unsigned number = shard_partial_complete(partial);
 		writer->writer = writer_make(writer, &config, true, err);
-		rc = writer->writer == NULL ? err->code : 0;
-		if (rc == 0 && shard_partial_has_part(partial, number)) {
+		if (writer->writer == NULL) {
+			rc = err->code;
+		} else if (shard_partial_has_part(partial, number)) {
 			struct atomic_file *file = shard_partial_file(partial, number, true, err);
 			rc = file == NULL ? err->code : shard_writer_resume(writer->writer, number, file, err);
-		} else if (rc == 0) {
+		} else {
 			writer->writer->number = number;
 		}
 	}
@@ -165,12 +173,10 @@ static int append_to_shard(struct shard_set_writer *writer, const struct shard *
 	unsigned char *dictionary = NULL;
 	int rc = shard_front_read(shard, &config, &dictionary, err);
 	config.fill_pages = writer->config.tuner.tune_block;
-	if (rc == 0) {
+	if (rc == 0)
 		writer->writer = writer_make(writer, &config, true, err);
-		rc = writer->writer == NULL ? err->code : 0;
-	}
 	free(dictionary);
-	struct atomic_file *file = rc == 0 ? shard_partial_file(&writer->partial, 0, false, err) : NULL;
+	struct atomic_file *file = writer->writer != NULL ? shard_partial_file(&writer->partial, 0, false, err) : NULL;
 	if (file == NULL)
 		return err->code;
 	rc = copy_blocks(shard, file, err);

@@ -37,9 +37,9 @@ struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_c
 
 /* Records that an earlier run has left, or that are appended to; add() goes on behind them. */
 uint64_t shard_set_writer_resumed(const struct shard_set_writer *writer);
-/* Calls `each` for every one of them, in order; a result other than 0 ends it and is returned. */
+/* Calls `call` for every one of them, in order; a result other than 0 ends it and is returned. */
 int shard_set_writer_each_resumed(const struct shard_set_writer *writer,
-	int (*each)(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash), void *ctx,
+	int (*call)(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash), void *ctx,
 	struct error *err);
 
 /* Copies the record. */

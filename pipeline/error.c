@@ -14,7 +14,7 @@ static void keep_one_line(char *message)
 			*c = ' ';
 }
 
-int error_set(struct error *err, int code, const char *format, ...)
+int(error_set)(struct error *err, int code, const char *format, ...)
 {
 	if (err == NULL || err->code != 0)
 		return code;
@@ -27,7 +27,7 @@ int error_set(struct error *err, int code, const char *format, ...)
 	return code;
 }
 
-int error_set_errno(struct error *err, int code, int errnum, const char *format, ...)
+int(error_set_errno)(struct error *err, int code, int errnum, const char *format, ...)
 {
 	if (err == NULL || err->code != 0)
 		return code;

@@ -50,4 +50,15 @@ int error_copy(struct error *to, const struct error *from);
 /* "usage", "input/output"...; "unknown" for a number outside the table. */
 const char *error_name(int code);
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time. It is told that what comes back is the code, and so not 0. */
+static inline int error_code(int returned, int code)
+{
+	(void)returned;
+	return code;
+}
+#define error_set(err, code, ...)	error_code(error_set(err, code, __VA_ARGS__), code)
+#define error_set_errno(err, code, ...) error_code(error_set_errno(err, code, __VA_ARGS__), code)
+#endif
+
 #endif

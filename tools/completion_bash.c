@@ -126,7 +126,7 @@ static void print_command(FILE *out, const struct option_table *table)
 	if (table->modes == NULL)
 		print_option_case(out, &options_general[0]);
 	fputs("\t\t*) return 1 ;;\n\t\tesac\n\t\t;;\n", out);
-	for (unsigned i = 0; i < table->mode_count; i++)
+	for (unsigned i = 0; table->modes != NULL && i < table->mode_count; i++)
 		print_command(out, table->modes[i].table);
 }
 

@@ -165,7 +165,7 @@ static void print_command(FILE *out, const struct option_table *table)
 		fputc('\n', out);
 	}
 	fputs("}\n", out);
-	for (unsigned i = 0; i < table->mode_count; i++)
+	for (unsigned i = 0; table->modes != NULL && i < table->mode_count; i++)
 		print_command(out, table->modes[i].table);
 }
 

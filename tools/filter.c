@@ -60,7 +60,7 @@ static int copy_record(void *ctx, uint64_t number, const struct shard_record_in 
 static int filter_run(const struct options *given, const struct filter_options *options, const struct input_sets *sets,
 	struct shard_set_result *result, double *seconds, struct error *err)
 {
-	struct record_selection selection;
+	struct record_selection selection = {0};
 	char *origin = set_output_origin("filter", "", given->operands, given->operand_count, err);
 	int rc = origin == NULL ? err->code : record_filter_select(&options->filter, sets, &selection, err);
 	if (rc == 0) {

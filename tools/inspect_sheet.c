@@ -175,7 +175,7 @@ static int draw_pick(const struct sheet *sheet, const struct pick *pick, uint32_
 
 static int draw(struct sheet *sheet, const char *name, const char *path, struct error *err)
 {
-	const uint32_t columns = sheet->count < COLUMNS ? (uint32_t)sheet->count : COLUMNS;
+	const uint32_t columns = sheet->count > 0 && sheet->count < COLUMNS ? (uint32_t)sheet->count : COLUMNS;
 	const uint32_t rows = ((uint32_t)sheet->count + columns - 1) / columns,
 		       row_height = CELL + LINES * LINE_HEIGHT + GAP;
 	const uint32_t width = 2 * MARGIN + columns * (CELL + GAP) - GAP;

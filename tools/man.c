@@ -61,8 +61,8 @@ static bool examples_call(const struct option_table *table, const char *command)
 {
 	char call[PAGE_NAME_BYTES];
 	int bytes = snprintf(call, sizeof(call), "ringclr %s", command);
-	const char *at = table->examples;
-	while (at != NULL && (at = strstr(at, call)) != NULL) {
+	const char *at = table->examples == NULL ? NULL : strstr(table->examples, call);
+	for (; at != NULL; at = strstr(at, call)) {
 		at += bytes;
 		if (*at == ' ' || *at == '\n')
 			return true;

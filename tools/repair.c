@@ -115,7 +115,7 @@ int command_repair(int argc, char **argv)
 	struct options options;
 	struct repair_options repair;
 	struct error err = {0};
-	struct shard_repaired repaired;
+	struct shard_repaired repaired = {0};
 	int status = options_parse(&options, &command_repair_table, &repair, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;

@@ -207,6 +207,7 @@ static int summarize(const struct split *job)
 	char path[8192];
 	for (uint32_t i = 0; i < job->parts.count; i++) {
 		const struct shard_set_result *result = &job->results[i];
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): every part is written, with a path */
 		const char *slash = strrchr(result->path, '/'), *output = job->options->output;
 		bool slashed = output[strlen(output) - 1] == '/';
 		snprintf(path, sizeof(path), "%s%s%s", output, slashed ? "" : "/", slash + 1);
