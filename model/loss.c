@@ -178,6 +178,19 @@ static void similarity_tile(
 
 /* ---- Second pass: statistics ---- */
 
+/* Written by a pointer that moves: by an index, gcc 12 adds one number at a time. */
+double loss_sum(const float *value, uint32_t count)
+{
+	double lane[LOSS_LANES] = {0}, sum = 0;
+	for (const float *end = value + count; value < end; value += LOSS_LANES)
+		for (unsigned l = 0; l < LOSS_LANES; l++)
+			/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): count is in whole vectors */
+			lane[l] += (double)value[l];
+	for (unsigned l = 0; l < LOSS_LANES; l++)
+		sum += lane[l];
+	return sum;
+}
+
 /* What row i and its positive are to each other. */
 static void compare_views(const struct loss_call *call, uint32_t i)
 {
@@ -224,14 +237,8 @@ static void row_add_exp(struct loss_row *row, float *s, uint32_t count, float sh
 		/* e is 0 there; so that 0 times -infinity is, too. */
 		weighted[c] = s[c] * (below < -86.0f ? -86.0f : below);
 	}
-	double lane[LOSS_LANES] = {0}, weighted_lane[LOSS_LANES] = {0};
-	for (uint32_t c = 0; c < count; c += LOSS_LANES)
-		for (unsigned l = 0; l < LOSS_LANES; l++) {
-			lane[l] += (double)s[c + l];
-			weighted_lane[l] += (double)weighted[c + l];
-		}
-	row->exp_sum += loss_lane_sum(lane);
-	row->exp_weighted += loss_lane_sum(weighted_lane);
+	row->exp_sum += loss_sum(s, count);
+	row->exp_weighted += loss_sum(weighted, count);
 }
 
 /* Takes one row's part of a tile into its softmax. s: [count], a multiple of LOSS_LANES, columns left... Overwrites s.
@@ -269,11 +276,7 @@ static double row_pair_sum(const struct loss_call *call, uint32_t i, const float
 	uint32_t count = width - from;
 	for (; count % LOSS_LANES != 0; count++)
 		e[count] = 0;
-	double lane[LOSS_LANES] = {0};
-	for (uint32_t c = 0; c < count; c += LOSS_LANES)
-		for (unsigned l = 0; l < LOSS_LANES; l++)
-			lane[l] += (double)e[c + l];
-	return loss_lane_sum(lane);
+	return loss_sum(e, count);
 }
 
 /* Takes one row's part of a tile into all its sums. Overwrites s. */
@@ -394,7 +397,7 @@ static void sum_rows(const struct contrastive_loss *loss, uint32_t rows, struct 
 		.loss = sum / rows,
 		.accuracy = (double)hits / rows,
 		.entropy = entropy / rows,
-		.alignment = distance / (rows / 2),
+		.alignment = distance / (0.5 * rows),
 		.uniformity = log(pairs / (0.5 * rows * (rows - 1.0))),
 	};
 	/* Comparisons alone, which is all that the margin loss may come to, would not see a NaN. */

@@ -75,13 +75,8 @@ struct loss_kernel {
 
 extern const struct loss_kernel loss_ntxent, loss_logistic, loss_margin;
 
-static inline double loss_lane_sum(const double *lane)
-{
-	double sum = 0;
-	for (unsigned l = 0; l < LOSS_LANES; l++)
-		sum += lane[l];
-	return sum;
-}
+/* Of `count` numbers, a multiple of LOSS_LANES. */
+double loss_sum(const float *value, uint32_t count);
 
 /* Whether a negative is taken: the one place where that is said. 1 or 0; -infinity is not. */
 static inline float loss_takes(float s, float positive, float limit, float reach)

@@ -23,21 +23,16 @@ static void logistic_add(const struct loss_call *call, uint32_t i, const float *
 		linear[c] = takes != 0.0f && s[c] > 0.0f ? s[c] : 0.0f;
 		decay[c] = takes * fast_exp(-fabsf(s[c]));
 	}
-	double product[LOSS_LANES], sum[LOSS_LANES], number[LOSS_LANES];
-	for (unsigned l = 0; l < LOSS_LANES; l++) {
-		product[l] = 1;
-		sum[l] = number[l] = 0;
-	}
+	double lane[LOSS_LANES], product = 1;
+	for (unsigned l = 0; l < LOSS_LANES; l++)
+		lane[l] = 1;
 	for (uint32_t c = 0; c < count; c += LOSS_LANES)
-		for (unsigned l = 0; l < LOSS_LANES; l++) {
-			product[l] *= 1 + (double)decay[c + l];
-			sum[l] += (double)linear[c + l];
-			number[l] += (double)taken[c + l];
-		}
-	for (unsigned l = 1; l < LOSS_LANES; l++)
-		product[0] *= product[l];
-	row->negative_sum += loss_lane_sum(sum) + log(product[0]);
-	row->taken += loss_lane_sum(number);
+		for (unsigned l = 0; l < LOSS_LANES; l++)
+			lane[l] *= 1 + (double)decay[c + l];
+	for (unsigned l = 0; l < LOSS_LANES; l++)
+		product *= lane[l];
+	row->negative_sum += loss_sum(linear, count) + log(product);
+	row->taken += loss_sum(taken, count);
 }
 
 static void logistic_finish(const struct loss_call *call, uint32_t i, const struct loss_row *row)

@@ -9,15 +9,13 @@
 static void margin_add(const struct loss_call *call, uint32_t i, const float *s, uint32_t count, struct loss_row *row)
 {
 	float positive = call->loss->row_positive[i], limit = call->loss->row_limit[i], reach = call->reach;
-	double sum[LOSS_LANES] = {0}, number[LOSS_LANES] = {0};
-	for (uint32_t c = 0; c < count; c += LOSS_LANES)
-		for (unsigned l = 0; l < LOSS_LANES; l++) {
-			float takes = loss_takes(s[c + l], positive, limit, reach);
-			sum[l] += (double)(takes != 0.0f ? s[c + l] - positive + reach : 0.0f);
-			number[l] += (double)takes;
-		}
-	row->negative_sum += loss_lane_sum(sum);
-	row->taken += loss_lane_sum(number);
+	_Alignas(64) float taken[LOSS_COLUMN_TILE], excess[LOSS_COLUMN_TILE];
+	for (uint32_t c = 0; c < count; c++) {
+		taken[c] = loss_takes(s[c], positive, limit, reach);
+		excess[c] = taken[c] != 0.0f ? s[c] - positive + reach : 0.0f;
+	}
+	row->negative_sum += loss_sum(excess, count);
+	row->taken += loss_sum(taken, count);
 }
 
 static void margin_finish(const struct loss_call *call, uint32_t i, const struct loss_row *row)

@@ -134,10 +134,10 @@ static void dense_distances(const struct dense *m, struct loss_result *result)
 			for (size_t c = 0; c < m->dim; c++)
 				distance += pow(m->unit[i * m->dim + c] - m->unit[j * m->dim + c], 2);
 			sum += exp(-2 * distance);
-			result->alignment += j == i + rows / 2 ? distance / (double)(rows / 2) : 0;
+			result->alignment += j == i + rows / 2 ? 2 * distance / (double)rows : 0;
 		}
 	/* cppcheck-suppress invalidFunctionArg ; a sum of exponentials is positive */
-	result->uniformity = log(sum / (double)(rows * (rows - 1) / 2));
+	result->uniformity = log(2 * sum / (double)(rows * (rows - 1)));
 }
 
 /* gradient: [rows][dim], from d. */
