@@ -7,14 +7,16 @@
 #include "stages/checkpoint.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FORMAT "ringclr-checkpoint-1"
 
-enum { CHECKPOINT_PAIRS = 13, CHECKPOINT_TEXT = 64 };
+enum { CHECKPOINT_PAIRS = 16, CHECKPOINT_TEXT = 64 };
 
 static const char *const precision_names[] = {[PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16"};
 static const char *const conv_names[] = {
@@ -111,6 +113,9 @@ static void add_about(struct save_space *space, const struct checkpoint_about *a
 	add_pair(space, "step", "%" PRIu64, about->progress.step);
 	add_pair(space, "epoch_loss_sum", "%a", about->progress.epoch_loss_sum);
 	add_pair(space, "epoch_accuracy_sum", "%a", about->progress.epoch_accuracy_sum);
+	add_pair(space, "epoch_entropy_sum", "%a", about->progress.epoch_entropy_sum);
+	add_pair(space, "epoch_alignment_sum", "%a", about->progress.epoch_alignment_sum);
+	add_pair(space, "epoch_uniformity_sum", "%a", about->progress.epoch_uniformity_sum);
 	add_pair(space, "fingerprint", "%016" PRIx64, about->fingerprint);
 }
 
@@ -158,6 +163,14 @@ static int read_number(
 	return 0;
 }
 
+/* A sum that files older than it lack: of an epoch that has begun it is not known. */
+static int read_later_sum(
+	const char *path, const struct safetensors *file, const char *key, bool begun, double *value, struct error *err)
+{
+	*value = begun ? NAN : 0;
+	return safetensors_metadata(file, key) ? read_number(path, file, key, value, err) : 0;
+}
+
 /* Place of the metadata's word among `words`; the first where the key is missing, as in files older than it. */
 static int read_word(const char *path, const struct safetensors *file, const char *key, const char *const *words,
 	int count, int *place, struct error *err)
@@ -201,6 +214,12 @@ static int about_from_metadata(
 		.progress = {.step = (uint64_t)v[6], .epoch_loss_sum = v[7], .epoch_accuracy_sum = v[8]},
 		.fingerprint = strtoull(fingerprint, NULL, 16),
 	};
+	struct train_progress *progress = &about->progress;
+	bool begun = progress->epoch_loss_sum != 0;
+	if (read_later_sum(path, file, "epoch_entropy_sum", begun, &progress->epoch_entropy_sum, err) < 0 ||
+		read_later_sum(path, file, "epoch_alignment_sum", begun, &progress->epoch_alignment_sum, err) < 0 ||
+		read_later_sum(path, file, "epoch_uniformity_sum", begun, &progress->epoch_uniformity_sum, err) < 0)
+		return err->code;
 	return 0;
 }
 

@@ -68,7 +68,7 @@ static int drain_reports(struct forward_backward_stage *stage)
 }
 
 static int check_finite(
-	const struct forward_backward_stage *stage, const struct ntxent_result *result, double rate, struct error *err)
+	const struct forward_backward_stage *stage, const struct loss_result *result, double rate, struct error *err)
 {
 	if (isfinite(result->loss))
 		return 0;
@@ -97,17 +97,22 @@ static int check_weights(const struct forward_backward_stage *stage, struct erro
 	return 0;
 }
 
+/* From the net's output on `rows` rows to its gradient, dz. */
+static void compute_loss(struct forward_backward_stage *stage, uint32_t rows, struct loss_result *result)
+{
+	uint64_t traced_ns = trace_begin();
+	contrastive_loss_forward_backward(stage->loss, stage->team, net_output(stage->net), rows, stage->dz, result);
+	trace_end("loss", contrastive_loss_name(stage->loss_config.kind), traced_ns);
+}
+
 int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
-	net_grad_fn *announce, void *ctx, struct ntxent_result *loss, struct error *err)
+	net_grad_fn *announce, void *ctx, struct loss_result *loss, struct error *err)
 {
 	uint64_t traced_ns = trace_begin();
 	net_forward(stage->net, stage->team, x, rows, NET_TRAIN, true);
 	trace_end("pass", "forward", traced_ns);
 
-	traced_ns = trace_begin();
-	ntxent_forward_backward(
-		stage->loss, stage->team, net_output(stage->net), rows, stage->temperature, stage->dz, loss);
-	trace_end("loss", "NT-Xent", traced_ns);
+	compute_loss(stage, rows, loss);
 	int code = check_finite(stage, loss, rate, err);
 	if (code < 0)
 		return code;
@@ -133,7 +138,7 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	uint64_t traced_ns = trace_begin(), start_ns = meter_now_ns();
 	struct batch batch = loader_batch(stage->loader, k, memory);
 	struct gradient_announcer announcer = {stage->gradients, k * net_param_count(stage->net)};
-	struct ntxent_result loss;
+	struct loss_result loss;
 	double rate = schedule_rate(stage->schedule, k);
 	int code = forward_backward_compute(
 		stage, batch.x, 2 * stage->batch, rate, announce_gradient, &announcer, &loss, worker->err);
@@ -147,8 +152,19 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	stage->progress.step++;
 	stage->progress.epoch_loss_sum += loss.loss;
 	stage->progress.epoch_accuracy_sum += loss.accuracy;
+	stage->progress.epoch_entropy_sum += loss.entropy;
+	stage->progress.epoch_alignment_sum += loss.alignment;
+	stage->progress.epoch_uniformity_sum += loss.uniformity;
 	struct report_item report = {
-		.kind = REPORT_STEP, .step = k + 1, .loss = loss.loss, .accuracy = loss.accuracy, .rate = rate};
+		.kind = REPORT_STEP,
+		.step = k + 1,
+		.loss = loss.loss,
+		.accuracy = loss.accuracy,
+		.entropy = loss.entropy,
+		.alignment = loss.alignment,
+		.uniformity = loss.uniformity,
+		.rate = rate,
+	};
 	return publish_report(stage, &report);
 }
 
@@ -169,12 +185,16 @@ static int boundary(struct forward_backward_stage *stage, struct worker *worker)
 			.step = progress->step,
 			.loss = progress->epoch_loss_sum / steps,
 			.accuracy = progress->epoch_accuracy_sum / steps,
+			.entropy = progress->epoch_entropy_sum / steps,
+			.alignment = progress->epoch_alignment_sum / steps,
+			.uniformity = progress->epoch_uniformity_sum / steps,
 			.rate = schedule_rate(stage->schedule, progress->step - 1),
 			.knn = NAN,
 			.linear = NAN,
 		};
 		progress->epoch_loss_sum = 0;
 		progress->epoch_accuracy_sum = 0;
+		progress->epoch_entropy_sum = progress->epoch_alignment_sum = progress->epoch_uniformity_sum = 0;
 		code = stage->boundary.evaluate(stage->boundary.ctx, progress, &report, worker->err);
 		if (code < 0)
 			return code;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stage 4: batch ring -> gradient ring. Forward of both views through encoder and head, NT-Xent, backward; each
+ * Stage 4: batch ring -> gradient ring. Forward of both views through encoder and head, loss, backward; each
  * parameter's gradient goes to the optimizer as soon as backward has completed it.
  */
 #ifndef RINGCLR_STAGES_FORWARD_BACKWARD_H
@@ -21,6 +21,7 @@ struct train_progress {
 	uint64_t step;	       /* steps done */
 	double epoch_loss_sum; /* over the steps of the epoch so far */
 	double epoch_accuracy_sum;
+	double epoch_entropy_sum, epoch_alignment_sum, epoch_uniformity_sum; /* NAN: not known */
 };
 
 /* What the owner of the run does between two steps: evaluate, save. All weights are at rest. */
@@ -38,8 +39,8 @@ struct forward_backward_stage {
 	struct loader *loader;
 	struct net *net;
 	struct team *team;
-	struct ntxent *loss;
-	double temperature;
+	struct loss_config loss_config;
+	struct contrastive_loss *loss;
 	float *dz;	/* [2 * batch][output_dim] */
 	uint32_t batch; /* N images */
 	const struct schedule *schedule;
@@ -54,10 +55,10 @@ struct forward_backward_stage {
 };
 
 /* The arithmetic of one step on `rows` views, x: [rows][size][size][3], first views before second ones; rows is even
- * and at most 2 * batch. Needs net, team, loss, dz and temperature. announce as net_backward()'s fn; rate is for the
+ * and at most 2 * batch. Needs net, team, loss and dz. announce as net_backward()'s fn; rate is for the
  * message of a loss that is not finite (ERROR_NUMERIC). */
 int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
-	net_grad_fn *announce, void *ctx, struct ntxent_result *loss, struct error *err);
+	net_grad_fn *announce, void *ctx, struct loss_result *loss, struct error *err);
 
 int forward_backward_run(void *ctx, struct worker *worker);
 

@@ -17,10 +17,11 @@ enum report_kind { REPORT_STEP, REPORT_EPOCH };
 
 struct report_item {
 	enum report_kind kind;
-	uint64_t step;	       /* steps done */
-	double loss, accuracy; /* of the step, or the epoch's means */
-	double rate;	       /* learning rate of the last step */
-	double knn, linear;    /* percent; NAN: not evaluated. Epochs only */
+	uint64_t step;			       /* steps done */
+	double loss, accuracy;		       /* of the step, or the epoch's means */
+	double entropy, alignment, uniformity; /* likewise, of struct loss_result; NAN: not known */
+	double rate;			       /* learning rate of the last step */
+	double knn, linear;		       /* percent; NAN: not evaluated. Epochs only */
 };
 
 struct report_stage {

@@ -12,7 +12,8 @@ int trainer_prepare(struct trainer *trainer, struct arena *arena, struct error *
 	struct ring_config reports = {
 		.name = "report ring", .slots = TRAINER_REPORT_SLOTS, .slot_bytes = sizeof(struct report_item)};
 	stage->dz = arena_alloc(arena, "loss", (size_t)2 * stage->batch * dim, sizeof(float), 0, err);
-	stage->loss = stage->dz ? ntxent_create(arena, 2 * stage->batch, dim, err) : NULL;
+	stage->loss =
+		stage->dz ? contrastive_loss_create(arena, &stage->loss_config, 2 * stage->batch, dim, err) : NULL;
 	stage->gradients = stage->loss ? ring_create(arena, &gradients, err) : NULL;
 	stage->reports = stage->gradients ? ring_create(arena, &reports, err) : NULL;
 	if (!stage->reports)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NT-Xent against closed forms, a dense float64 reference, finite differences and stored values from PyTorch.
+ * NT-Xent with normalised rows against closed forms, a dense float64 reference, finite differences and stored values
+ * from PyTorch.
+ *
+ * The other losses, and the metrics, are in test_loss_kinds.c.
  *
  * test_loss --dump DIR writes inputs and results for test_torch_loss.py instead: ntxent_K.z, .dz (float32) and
  * ntxent_K.meta (float64: rows, dim, temperature, loss, accuracy).
@@ -51,17 +54,23 @@ static void problem_destroy(struct problem *p)
 	free(p->reference);
 }
 
-static struct ntxent_result compute(struct problem *p, unsigned threads)
+static struct loss_config ntxent(double temperature)
+{
+	return (struct loss_config){.kind = LOSS_NT_XENT, .normalize = true, .temperature = temperature};
+}
+
+static struct loss_result compute(struct problem *p, unsigned threads)
 {
 	struct error err = {0};
 	struct arena *arena = arena_create(0, &err);
 	assert_non_null(arena);
 	struct team *team = team_create(threads, NULL, &err);
 	assert_non_null(team);
-	struct ntxent *loss = ntxent_create(arena, p->rows, p->dim, &err);
+	struct loss_config config = ntxent(p->temperature);
+	struct contrastive_loss *loss = contrastive_loss_create(arena, &config, p->rows, p->dim, &err);
 	assert_non_null(loss);
-	struct ntxent_result result = {0};
-	ntxent_forward_backward(loss, team, p->z, p->rows, p->temperature, p->dz, &result);
+	struct loss_result result = {0};
+	contrastive_loss_forward_backward(loss, team, p->z, p->rows, p->dz, &result);
 	team_destroy(team);
 	arena_destroy(arena);
 	return result;
@@ -159,7 +168,7 @@ static void test_closed_forms(void **state)
 	memset(p.z, 0, 24 * sizeof(float));
 	p.z[0 * 6 + 1] = p.z[2 * 6 + 1] = 3.0f;
 	p.z[1 * 6 + 4] = p.z[3 * 6 + 4] = 0.25f;
-	struct ntxent_result result = compute(&p, 1);
+	struct loss_result result = compute(&p, 1);
 	assert_true(fabs(result.loss - 0.2395448) < 1e-7);
 	assert_true(result.accuracy == 1);
 	p.temperature = 1;
@@ -187,7 +196,7 @@ static void test_single_pair(void **state)
 {
 	(void)state;
 	struct problem p = problem_create(2, 16, 0.5);
-	struct ntxent_result result = compute(&p, 1);
+	struct loss_result result = compute(&p, 1);
 	assert_true(result.loss == 0);
 	assert_true(result.accuracy == 1);
 	for (size_t i = 0; i < 32; i++)
@@ -198,7 +207,7 @@ static void test_single_pair(void **state)
 static void check_against_dense(struct problem *p, double loss_tolerance, double gradient_tolerance)
 {
 	double accuracy, loss = dense(p, &accuracy);
-	struct ntxent_result result = compute(p, 2);
+	struct loss_result result = compute(p, 2);
 	double relative = helper_relative(p->dz, p->reference, (size_t)p->rows * p->dim);
 	if (!(fabs(result.loss - loss) < loss_tolerance) || !(relative < gradient_tolerance) ||
 		result.accuracy != accuracy)
@@ -233,7 +242,7 @@ static void test_one_column(void **state)
 	/* On a line u is +1 or -1 and does not move. */
 	struct problem p = problem_create(70, 1, 0.5);
 	double accuracy, loss = dense(&p, &accuracy);
-	struct ntxent_result result = compute(&p, 2);
+	struct loss_result result = compute(&p, 2);
 	assert_true(fabs(result.loss - loss) < 1e-6);
 	assert_true(result.accuracy == accuracy);
 	for (size_t i = 0; i < 70; i++)
@@ -300,13 +309,13 @@ static void test_team_invariance(void **state)
 	static const unsigned threads[] = {2, 3, 8};
 	struct problem p = problem_create(646, 48, 0.1);
 	size_t size = (size_t)p.rows * p.dim * sizeof(float);
-	struct ntxent_result one = compute(&p, 1);
+	struct loss_result one = compute(&p, 1);
 	float *first = malloc(size);
 	assert_non_null(first);
 	memcpy(first, p.dz, size);
 	for (size_t t = 0; t < 3; t++) {
 		memset(p.dz, 0, size);
-		struct ntxent_result result = compute(&p, threads[t]);
+		struct loss_result result = compute(&p, threads[t]);
 		assert_true(result.loss == one.loss && result.accuracy == one.accuracy);
 		assert_memory_equal(first, p.dz, size);
 	}
@@ -325,7 +334,7 @@ static void test_permutation(void **state)
 		for (uint32_t view = 0; view < 2; view++) /* the views change sides too */
 			memcpy(q.z + (to + (1 - view) * half) * 20, p.z + (i + view * half) * 20, 20 * sizeof(float));
 	}
-	struct ntxent_result a = compute(&p, 2), b = compute(&q, 2);
+	struct loss_result a = compute(&p, 2), b = compute(&q, 2);
 	assert_true(fabs(a.loss - b.loss) < 1e-7);
 	assert_true(a.accuracy == b.accuracy);
 	for (uint32_t i = 0; i < half; i++)
@@ -359,7 +368,7 @@ static void test_zero_norm(void **state)
 	struct problem p = problem_create(72, 9, 0.5);
 	memset(p.z + (size_t)17 * 9, 0, 9 * sizeof(float));
 	double accuracy, loss = dense(&p, &accuracy);
-	struct ntxent_result result = compute(&p, 1);
+	struct loss_result result = compute(&p, 1);
 	assert_true(fabs(result.loss - loss) < 1e-6);
 	/* The zero row's gradient is 1e12 times the others': hold each kind against its own. */
 	assert_true(helper_relative(p.dz + (size_t)17 * 9, p.reference + (size_t)17 * 9, 9) < 1e-5);
@@ -398,16 +407,17 @@ static void test_smaller_batch(void **state)
 	struct arena *arena = arena_create(0, &err);
 	struct team *team = team_create(2, NULL, &err);
 	assert_true(arena && team);
-	struct ntxent *loss = ntxent_create(arena, 700, 16, &err);
+	struct loss_config config = ntxent(0.5);
+	struct contrastive_loss *loss = contrastive_loss_create(arena, &config, 700, 16, &err);
 	assert_non_null(loss);
 	struct problem large = problem_create(700, 16, 0.5), small = problem_create(74, 16, 0.5);
 	size_t size = (size_t)74 * 16 * sizeof(float);
 	float *dz = malloc(size);
 	assert_non_null(dz);
-	struct ntxent_result alone = compute(&small, 1), after;
+	struct loss_result alone = compute(&small, 1), after;
 	memcpy(dz, small.dz, size);
-	ntxent_forward_backward(loss, team, large.z, 700, 0.5, large.dz, &after);
-	ntxent_forward_backward(loss, team, small.z, 74, 0.5, small.dz, &after);
+	contrastive_loss_forward_backward(loss, team, large.z, 700, large.dz, &after);
+	contrastive_loss_forward_backward(loss, team, small.z, 74, small.dz, &after);
 	assert_true(after.loss == alone.loss && after.accuracy == alone.accuracy);
 	assert_memory_equal(dz, small.dz, size);
 	free(dz);
@@ -422,17 +432,18 @@ static void test_create_errors(void **state)
 	(void)state;
 	struct error err = {0};
 	struct arena *arena = arena_create(1 << 20, &err);
+	struct loss_config config = ntxent(0.5);
 	assert_non_null(arena);
-	assert_null(ntxent_create(arena, 7, 16, &err));
+	assert_null(contrastive_loss_create(arena, &config, 7, 16, &err));
 	assert_int_equal(err.code, ERROR_USAGE);
 	err = (struct error){0};
-	assert_null(ntxent_create(arena, 0, 16, &err));
+	assert_null(contrastive_loss_create(arena, &config, 0, 16, &err));
 	assert_int_equal(err.code, ERROR_USAGE);
 	err = (struct error){0};
-	assert_null(ntxent_create(arena, 8, 0, &err));
+	assert_null(contrastive_loss_create(arena, &config, 8, 0, &err));
 	assert_int_equal(err.code, ERROR_USAGE);
 	err = (struct error){0};
-	assert_null(ntxent_create(arena, 1 << 20, 128, &err));
+	assert_null(contrastive_loss_create(arena, &config, 1 << 20, 128, &err));
 	assert_int_equal(err.code, ERROR_MEMORY);
 	arena_destroy(arena);
 }
@@ -446,7 +457,7 @@ static void test_golden(void **state)
 		struct problem p = problem_create(golden->rows, golden->dim, golden->temperature);
 		size_t count = (size_t)golden->rows * golden->dim;
 		helper_fill(p.z, count, golden->seed);
-		struct ntxent_result result = compute(&p, 1);
+		struct loss_result result = compute(&p, 1);
 		assert_true(fabs(result.loss - golden->loss) < 1e-7 / golden->temperature);
 		assert_true(helper_relative(p.dz, golden->gradient, count) < 2e-6);
 		assert_true(fabs(result.accuracy - golden->accuracy) < 1e-12);
@@ -469,7 +480,7 @@ static int dump(const char *dir)
 		size_t size = (size_t)p.rows * p.dim * sizeof(float);
 		if (cases[k].correlated)
 			correlate(&p);
-		struct ntxent_result result = compute(&p, 2);
+		struct loss_result result = compute(&p, 2);
 		double meta[] = {p.rows, p.dim, p.temperature, result.loss, result.accuracy};
 		snprintf(name, sizeof name, "ntxent_%zu.z", k);
 		helper_dump(dir, name, p.z, size);

@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 BUILD = os.environ.get("BUILD", "build/release")
-NAMES = ("ntxent", "lars", "sgd", "adam", "softmax minimum", "logistic accuracy", "knn")
+NAMES = ("ntxent", "losses and their metrics", "lars", "sgd", "adam", "softmax minimum", "logistic accuracy", "knn")
 
 try:
     import numpy as np
@@ -56,6 +56,59 @@ def ntxent(folder):
         if rows == 2:  # a single pair has no gradient
             problems += near(what + " gradient", dz.abs().max().item(), 0, 0)
         elif not relative(dz, z.grad) <= 5e-6:
+            problems.append(what + " gradient is off by %.2g" % relative(dz, z.grad))
+    return problems
+
+
+def contrastive(z, kind, semi_hard, normalize, temperature, margin):
+    """The loss, and accuracy, entropy, alignment and uniformity."""
+    rows = len(z)
+    unit = F.normalize(z, dim=1)
+    u = unit if normalize else z
+    c = u @ u.t()
+    positive = torch.arange(rows).roll(rows // 2)
+    itself = torch.eye(rows, dtype=torch.bool)
+    logits = (c / temperature).masked_fill(itself, -torch.inf)
+    near = c[torch.arange(rows), positive]
+    negative = ~(itself | itself[positive])
+    if semi_hard:
+        negative = negative & (c < near[:, None]) & (c > near[:, None] - margin)
+    weight = negative / negative.sum(1, keepdim=True).clamp_min(1)
+    if kind == 0:
+        loss = F.cross_entropy(logits, positive)
+    elif kind == 1:
+        loss = -(F.logsigmoid(near / temperature) + (weight * F.logsigmoid(-c / temperature)).sum(1)).mean()
+    else:
+        loss = (weight * F.relu(c - near[:, None] + margin)).sum(1).mean()
+    with torch.no_grad():
+        entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
+        alignment = (unit[:rows // 2] - unit[rows // 2:]).square().sum(1).mean()
+        uniformity = torch.pdist(unit).square().mul(-2).exp().mean().log()
+        accuracy = (logits.argmax(1) == positive).double().mean()
+    return loss, (accuracy.item(), entropy.item(), alignment.item(), uniformity.item())
+
+
+def losses(folder):
+    problems = []
+    for case in range(40):
+        meta = load(folder, "kinds_%d.meta" % case, np.float64)
+        kind, semi_hard, normalize, rows, dim = (int(number) for number in meta[:5])
+        temperature, margin, loss = meta[5:8]
+        z, dz = (torch.from_numpy(load(folder, "kinds_%d.%s" % (case, part))).double().reshape(rows, dim)
+                 for part in ("z", "dz"))
+        z.requires_grad_()
+        theirs, metrics = contrastive(z, kind, semi_hard, normalize, temperature, margin)
+        theirs.backward()
+        what = "case %d (kind %d, semi-hard %d, normalize %d, %d rows)" % (case, kind, semi_hard, normalize, rows)
+        scale = (1 if normalize else 8) / temperature
+        problems += near(what + " loss", loss, theirs.item(), 3e-7 * scale)
+        for name, mine, other in zip(("accuracy", "entropy", "alignment", "uniformity"), meta[8:], metrics):
+            problems += near("%s %s" % (what, name), mine, other, 1e-12 if name == "accuracy" else 1e-6 * scale)
+        # A large normalised case may have a semi-hard negative on an edge, which float32 takes and float64 does not.
+        limit = 2e-3 if semi_hard and normalize and rows > 200 else 3e-6 * scale
+        if z.grad.norm() < 1e-12:
+            problems += near(what + " gradient", dz.abs().max().item(), 0, 1e-7)
+        elif not relative(dz, z.grad) <= limit:
             problems.append(what + " gradient is off by %.2g" % relative(dz, z.grad))
     return problems
 
@@ -161,10 +214,10 @@ def knn(folder):
 
 def main():
     failed = 0
-    checks = (ntxent, lambda f: optimizer(f, "lars"), lambda f: optimizer(f, "sgd"), lambda f: optimizer(f, "adam"),
+    checks = (ntxent, losses, lambda f: optimizer(f, "lars"), lambda f: optimizer(f, "sgd"), lambda f: optimizer(f, "adam"),
               softmax_minimum, logistic_accuracy, knn)
     with tempfile.TemporaryDirectory(prefix="ringclr-torch-") as folder:
-        for program in ("test_loss", "test_optimizer", "test_probe"):
+        for program in ("test_loss", "test_loss_kinds", "test_optimizer", "test_probe"):
             subprocess.run([os.path.join(BUILD, "tests", program), "--dump", folder], check=True)
         print("1..%d" % len(NAMES))
         for number, (name, check) in enumerate(zip(NAMES, checks), 1):

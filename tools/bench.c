@@ -116,7 +116,9 @@ int bench_net_create(struct bench_net *bench, struct arena *arena, const struct 
 	unsigned dim = net_output_dim(bench->net);
 	bench->x = arena_alloc(arena, "views", rows * pixels * 3, sizeof(float), 0, err);
 	bench->dz = bench->x ? arena_alloc(arena, "loss", (size_t)rows * dim, sizeof(float), 0, err) : NULL;
-	bench->loss = bench->dz ? ntxent_create(arena, rows, dim, err) : NULL;
+	static const struct loss_config loss = {
+		.kind = LOSS_NT_XENT, .normalize = true, .temperature = BENCH_TEMPERATURE};
+	bench->loss = bench->dz ? contrastive_loss_create(arena, &loss, rows, dim, err) : NULL;
 	if (!bench->loss)
 		return err->code;
 	net_init(bench->net, seed);
@@ -129,11 +131,10 @@ int bench_net_create(struct bench_net *bench, struct arena *arena, const struct 
 	return 0;
 }
 
-int bench_net_run(struct bench_net *bench, struct team *team, struct ntxent_result *result, net_grad_fn *fn, void *ctx)
+int bench_net_run(struct bench_net *bench, struct team *team, struct loss_result *result, net_grad_fn *fn, void *ctx)
 {
 	net_forward(bench->net, team, bench->x, bench->rows, NET_TRAIN, true);
-	ntxent_forward_backward(
-		bench->loss, team, net_output(bench->net), bench->rows, BENCH_TEMPERATURE, bench->dz, result);
+	contrastive_loss_forward_backward(bench->loss, team, net_output(bench->net), bench->rows, bench->dz, result);
 	return net_backward(bench->net, team, bench->dz, fn, ctx);
 }
 

@@ -79,7 +79,7 @@ int bench_net_config(const struct bench_options *options, const struct runtime *
 /* Everything between views and gradients. It lives as long as the arena. */
 struct bench_net {
 	struct net *net;
-	struct ntxent *loss;
+	struct contrastive_loss *loss;
 	float *x;  /* [rows][size][size][3]: uniform in [0, 1), as views are */
 	float *dz; /* [rows][net_output_dim()] */
 	uint32_t rows;
@@ -90,7 +90,7 @@ int bench_net_create(struct bench_net *bench, struct arena *arena, const struct 
 	uint64_t seed, struct error *err);
 
 /* Forward, loss, gradient of z, backward. Returns 0 or what fn returned. */
-int bench_net_run(struct bench_net *bench, struct team *team, struct ntxent_result *result, net_grad_fn *fn, void *ctx);
+int bench_net_run(struct bench_net *bench, struct team *team, struct loss_result *result, net_grad_fn *fn, void *ctx);
 
 /* For a backward whose gradients nobody waits for. */
 int bench_announce_nothing(void *ctx, size_t param_index);

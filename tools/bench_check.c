@@ -60,13 +60,12 @@ static void draw_colours(struct bench_net *bench, unsigned size, uint64_t seed)
 
 /* Forward, loss, and backward of a drawn gradient. */
 static void run_net(struct bench_net *bench, struct team *team, const struct net_config *config, uint64_t seed,
-	struct ntxent_result *result)
+	struct loss_result *result)
 {
 	draw_weights(bench->net, seed);
 	draw_colours(bench, config->size, seed);
 	net_forward(bench->net, team, bench->x, bench->rows, NET_TRAIN, true);
-	ntxent_forward_backward(
-		bench->loss, team, net_output(bench->net), bench->rows, BENCH_TEMPERATURE, bench->dz, result);
+	contrastive_loss_forward_backward(bench->loss, team, net_output(bench->net), bench->rows, bench->dz, result);
 	struct philox random = philox_stream(seed, DRAW_GRADIENT, 0, 0, PHILOX_SYNTH);
 	for (size_t i = 0; i < (size_t)bench->rows * net_output_dim(bench->net); i++)
 		bench->dz[i] = philox_uniform(&random, -1.0f, 1.0f);
@@ -140,7 +139,7 @@ static int compare_nets(const struct net_config *config, struct team *team, stru
 	plain.precision = PRECISION_FP32;
 	plain.conv = CONV_CHOICE_DIRECT;
 	struct bench_net chosen, reference;
-	struct ntxent_result result, expected;
+	struct loss_result result, expected;
 	if (bench_net_create(&chosen, arena, config, team_threads(team), seed, err) < 0 ||
 		bench_net_create(&reference, arena, &plain, team_threads(team), seed, err) < 0)
 		return err->code;

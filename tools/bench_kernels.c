@@ -122,7 +122,7 @@ static int measure(struct kernels_job *job, struct error *err)
 	bench_pin_caller(&job->runtime);
 	job->peak_fp32 = bench_peak_fp32(team, job->runtime.isa);
 	job->peak_bf16 = bench_peak_bf16(team);
-	struct ntxent_result result;
+	struct loss_result result;
 	bench_net_run(&job->bench, team, &result, bench_announce_nothing, NULL);
 	for (size_t i = 0; i < net_layer_count(net); i++) {
 		struct net_layer layer = net_layer(net, i);

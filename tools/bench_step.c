@@ -53,7 +53,7 @@ struct step_job {
 	struct graph *graph;
 	double *seconds; /* by timed step */
 	double least_seconds;
-	struct ntxent_result last;
+	struct loss_result last;
 	uint64_t next_gradient; /* number of the next gradient to publish */
 };
 

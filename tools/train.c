@@ -47,8 +47,18 @@ static const struct option_spec spec[] = {
 	OPTION_GROUP("Training"),
 	OPTION_U64(struct train_options, batch, "batch", "N", "256", 1, 65536, "images of one step (2N views)"),
 	OPTION_U64(struct train_options, epochs, "epochs", "N", "100", 1, 1000000, "passes over the data"),
+	OPTION_CHOICE(
+		struct train_options, loss, "loss", "nt-xent|nt-logistic|margin", "nt-xent", "contrastive loss, on z"),
 	OPTION_DOUBLE(struct train_options, temperature, "temperature", "T", "0.5", 1e-3, 100,
-		"of NT-Xent; 0.1 when views are over 32 pixels"),
+		"divides similarities in NT-Xent, NT-Logistic and the entropy that is reported; 0.1 when views are "
+		"over 32 pixels"),
+	OPTION_FLAG(struct train_options, normalize, "normalize", "yes",
+		"similarities are cosines; otherwise products of z as it is"),
+	OPTION_CHOICE(struct train_options, negatives, "negatives", "all|semi-hard", "all",
+		"of nt-logistic and margin. semi-hard: only negatives that are farther than the positive, but within "
+		"--margin of it"),
+	OPTION_DOUBLE(struct train_options, margin, "margin", "M", "0.8", 0, 1000,
+		"of the margin loss and of semi-hard negatives: a difference of similarities"),
 	OPTION_CHOICE(struct train_options, optimizer, "optimizer", "lars|sgd|adam", "lars", "how weights move"),
 	OPTION_DOUBLE(
 		struct train_options, lr, "lr", "RATE", "1.0", 0, 1000, "base rate; 0.3 when views are over 32 pixels"),
@@ -88,7 +98,8 @@ const struct option_table command_train_table = {
 	.command = "train",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
-	.about = "Pre-trains a ResNet with SimCLR from packed shards: two random views of each image, NT-Xent, LARS. "
+	.about = "Pre-trains a ResNet with SimCLR from packed shards: two random views of each image, a contrastive "
+		 "loss, LARS. "
 		 "Writes RUN/run.json, "
 		 "RUN/metrics.jsonl (a line an epoch; the same for the same options and data), RUN/timings.jsonl and "
 		 "RUN/checkpoint.safetensors. Ctrl-C finishes the step, saves and exits 130; --resume goes on to the "
@@ -176,6 +187,12 @@ static int run_dry(struct train_job *job)
 	return status;
 }
 
+static void add_metric(cJSON *result, const char *name, double value)
+{
+	if (!isnan(value))
+		cJSON_AddNumberToObject(result, name, value);
+}
+
 static int print_result(const struct train_job *job, bool interrupted)
 {
 	const struct train_progress *progress = &job->trainer->forward_backward.progress;
@@ -188,6 +205,9 @@ static int print_result(const struct train_job *job, bool interrupted)
 	if (last->step > 0) {
 		cJSON_AddNumberToObject(result, "loss", last->loss);
 		cJSON_AddNumberToObject(result, "contrast_acc", last->accuracy);
+		add_metric(result, "entropy", last->entropy);
+		add_metric(result, "alignment", last->alignment);
+		add_metric(result, "uniformity", last->uniformity);
 		if (!isnan(last->knn)) {
 			cJSON_AddNumberToObject(result, "knn", last->knn);
 			cJSON_AddNumberToObject(result, "linear", last->linear);

@@ -20,10 +20,11 @@
 
 struct train_options {
 	const char *output, *test, *model, *trace, *report, *views;
-	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min;
+	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min, margin;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
-	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
-	bool resume, quiet, json, dry_run;
+	unsigned stem, head, optimizer, lr_scaling, order, loss,
+		negatives; /* places in their choices, which are the enums' */
+	bool resume, quiet, json, dry_run, normalize;
 	struct model_options compute;
 	struct runtime_options runtime;
 };

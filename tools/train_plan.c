@@ -72,7 +72,7 @@ static int update_param(void *ctx, size_t param_index)
 /* Seconds of one step on the first `rows` rows of x. */
 static int time_step(struct train_job *job, const float *x, uint32_t rows, double *seconds, struct error *err)
 {
-	struct ntxent_result loss;
+	struct loss_result loss;
 	uint64_t start_ns = meter_now_ns();
 	int code = forward_backward_compute(&job->trainer->forward_backward, x, rows, 0, update_param, job, &loss, err);
 	*seconds = (double)(meter_now_ns() - start_ns) * 1e-9;

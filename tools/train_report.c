@@ -141,6 +141,8 @@ static void put_tiles(struct html *html, const struct train_job *job)
 		html_tile(html, chart_number(job->last_epoch.loss, number), "loss, last epoch");
 		snprintf(text, sizeof text, "%.1f%%", 100 * job->last_epoch.accuracy);
 		html_tile(html, text, "contrastive accuracy");
+		if (!isnan(job->last_epoch.entropy))
+			html_tile(html, chart_number(job->last_epoch.entropy, number), "entropy, nats");
 		if (!isnan(job->last_epoch.knn)) {
 			snprintf(text, sizeof text, "%.1f%%", job->last_epoch.knn);
 			html_tile(html, text, "kNN");
@@ -174,7 +176,8 @@ static int write_report(struct train_job *job, const cJSON *options, struct erro
 	put_verdict(&html, job);
 	put_tiles(&html, job);
 	html_grid_begin(&html);
-	put_curve(&html, watch, &watch->loss, "Loss", "NT-Xent, over steps.");
+	snprintf(title, sizeof title, "%s, over steps.", contrastive_loss_name((enum loss_kind)job->options.loss));
+	put_curve(&html, watch, &watch->loss, "Loss", title);
 	put_curve(&html, watch, &watch->accuracy, "Contrastive accuracy, percent",
 		"How often the other view of the same image is the nearest; over steps.");
 	report_shares(&html, &watch->measures);

@@ -37,6 +37,24 @@ static int settle_precision(struct train_options *o, struct error *err)
 	return 0;
 }
 
+/* Options of one loss given to another would change nothing, or mean nothing. */
+static int check_loss(const struct train_options *o, const struct options *parsed, struct error *err)
+{
+	bool semi_hard = o->negatives == LOSS_NEGATIVES_SEMI_HARD;
+	if (semi_hard && o->loss == LOSS_NT_XENT)
+		return error_set(err, ERROR_USAGE,
+			"--negatives semi-hard is for --loss nt-logistic and margin: leave it out, or choose one of "
+			"them; nt-xent takes all negatives and weighs them by itself");
+	if (semi_hard && o->margin == 0)
+		return error_set(err, ERROR_USAGE,
+			"--negatives semi-hard with --margin 0 leaves no negative: give a margin over 0");
+	if (!semi_hard && o->loss != LOSS_MARGIN && options_given(parsed, "margin"))
+		return error_set(err, ERROR_USAGE,
+			"--margin is for --loss margin and for --negatives semi-hard: leave it out, or choose one of "
+			"these");
+	return 0;
+}
+
 static int settle_views(struct train_job *job, struct error *err)
 {
 	const struct train_options *o = &job->options;
@@ -52,7 +70,8 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 	*go_on = false;
 	if (!o->output && !o->dry_run)
 		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr train --help'");
-	if (!o->resume && settle_views(job, err) < 0) /* before a folder is made; again when all options are known */
+	/* Before a folder is made; again when all options are known. */
+	if (!o->resume && (check_loss(o, &job->parsed, err) < 0 || settle_views(job, err) < 0))
 		return err->code;
 	int code = o->output ? run_files_locate(&job->files, o->output, !o->dry_run, err) : 0;
 	if (code < 0)
@@ -261,7 +280,11 @@ static int prepare_trainer(struct train_job *job, struct error *err)
 		.loader = job->loader,
 		.net = job->net,
 		.team = job->runtime.team,
-		.temperature = o->temperature,
+		.loss_config = {.kind = (enum loss_kind)o->loss,
+			.negatives = (enum loss_negatives)o->negatives,
+			.normalize = o->normalize,
+			.temperature = o->temperature,
+			.margin = o->margin},
 		.batch = (uint32_t)o->batch,
 		.schedule = &job->schedule,
 		.end_step = steps * o->epochs,
@@ -316,6 +339,8 @@ int train_set_up(struct train_job *job, struct error *err)
 	struct runtime_options runtime = job->options.runtime;
 	if (dry_run)
 		runtime.mem = 0; /* the plan is to be seen whole, also when it is over the limit */
+	if (code == 0)
+		code = check_loss(&job->options, &job->parsed, err);
 	if (code == 0)
 		code = settle_views(job, err);
 	if (code == 0)
