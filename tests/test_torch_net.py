@@ -5,7 +5,8 @@ every gradient, running statistics, evaluation mode, and the losses of a few ste
 
 Tolerances are relative to each tensor's norm: 2e-5, and 2e-4 for gradients (a head's BN over 8 rows divides by little). One ReLU that falls on the other side of zero in float32
 moves the gradients behind it by up to a percent. So all cases but one have betas that keep channels clearly above zero, or below it;
-the first has ordinary ones, and 2e-2 for its gradients.
+the first has ordinary ones, and 2e-2 for its gradients. Channels far above zero make an h whose mean is large; where no BN comes
+between it and the loss (fc on h), the BNs before it cancel most of the gradient: 5e-4.
 """
 import os
 import subprocess
@@ -17,7 +18,7 @@ CASES = [  # name, depth, size, stem (1 cifar, 2 imagenet), head (dense layers; 
     ("resnet18, imagenet stem, clear", 18, 64, 2, 3, 8, 2, True),
     ("resnet50, cifar stem, clear", 50, 16, 1, 2, 12, 2, True),
     ("resnet50, imagenet stem, clear", 50, 48, 2, 1, 8, 2, True),
-    ("resnet18, classifier, clear", 18, 32, 1, 4, 16, 2, True),
+    ("resnet18, classifier, clear", 18, 32, 1, 4, 8, 2, True),
     ("resnet18, classifier on a hidden layer, clear", 18, 32, 1, 5, 8, 2, True),
 ]
 CHECKS = ["blocks and output", "running statistics and evaluation mode", "gradients", "sgd losses"]
@@ -159,7 +160,7 @@ def check(case, program):
     bad, d = compare(ours, theirs, ("block.", "features", "output"), 2e-5)
     yield missing + bad, d
     yield compare(ours, theirs, ("buffer.", "evaluated"), 2e-5)
-    yield compare(ours, theirs, "grad.", 2e-4 if clear else 2e-2)
+    yield compare(ours, theirs, "grad.", (5e-4 if head == 4 else 2e-4) if clear else 2e-2)
     yield compare(ours, theirs, "losses", 1e-5 if clear else 1e-3)
 
 
