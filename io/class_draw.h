@@ -32,9 +32,9 @@ size_t class_draw_end(const struct class_drawn *drawn, size_t count, size_t firs
  */
 size_t class_draw_share(const struct class_drawn *drawn, size_t count, double fraction);
 
-/* The records of the set that `pack --label-fraction` with that --split-seed would have kept of the same images:
- * ascending numbers, malloc'd. As many of every class, or all where it has fewer; none without a label. ERROR_MISMATCH
- * when none has one. */
+/* fraction: below 1. The records of the set that `pack --label-fraction` with that --split-seed would have kept of the
+ * same images: ascending numbers, malloc'd. As many of every class, or all where it has fewer; none without a label.
+ * ERROR_MISMATCH when none has one. */
 int class_draw_subset(const struct shard_set *set, double fraction, uint64_t seed, uint64_t **records, uint64_t *count,
 	struct error *err);
 

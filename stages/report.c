@@ -40,6 +40,19 @@ static void format_duration(double seconds, char *text, size_t capacity)
 		snprintf(text, capacity, "%lum%02lus", s / 60, s % 60);
 }
 
+static const char *accuracy_word(const struct report_stage *stage)
+{
+	return stage->supervised ? "accuracy" : "acc";
+}
+
+/* Appends what was evaluated to a line of `capacity` bytes. */
+static void add_score(char *line, size_t capacity, const char *name, double score, int digits, const char *unit)
+{
+	size_t used = strlen(line);
+	if (!isnan(score))
+		snprintf(line + used, capacity - used, "%s%.*f%s", name, digits, score, unit);
+}
+
 /* One line for the run as it stands after item. */
 static void draw_progress(struct report_state *state, const struct report_item *item, uint64_t now_ns)
 {
@@ -54,10 +67,10 @@ static void draw_progress(struct report_state *state, const struct report_item *
 	/* Which ring starves: training waits for batches, or batches wait for training. */
 	fprintf(stderr,
 		"%sepoch %" PRIu64 "/%" PRIu64 "  step %" PRIu64 "/%" PRIu64
-		"  %.0f images/s  loss %.4f  acc %.1f%%  lr %.4f  ETA %s  %s%s",
+		"  %.0f images/s  loss %.4f  %s %.1f%%  lr %.4f  ETA %s  %s%s",
 		state->terminal ? "\r\033[K" : "", epoch + 1,
 		(stage->end_step + stage->epoch_steps - 1) / stage->epoch_steps, item->step, stage->end_step,
-		steps * stage->batch / seconds, item->loss, 100 * item->accuracy, item->rate, eta,
+		steps * stage->batch / seconds, item->loss, accuracy_word(stage), 100 * item->accuracy, item->rate, eta,
 		waited > 0.05 ? "batch ring starves" : "compute-bound", state->terminal ? "" : "\n");
 	state->drawn_ns = now_ns;
 	state->stalled_ns = stalled_ns;
@@ -65,12 +78,13 @@ static void draw_progress(struct report_state *state, const struct report_item *
 
 static void print_epoch(struct report_state *state, const struct report_item *item, double seconds, double rate)
 {
-	char scores[64] = "";
-	if (!isnan(item->knn))
-		snprintf(scores, sizeof scores, "  kNN %.2f%%  linear %.2f%%", item->knn, item->linear);
-	fprintf(stderr, "%sepoch %" PRIu64 "  loss %.4f  acc %.2f%%  %.0f images/s  %.1f s%s\n",
+	char scores[96] = "";
+	add_score(scores, sizeof scores, "  kNN ", item->knn, 2, "%");
+	add_score(scores, sizeof scores, "  linear ", item->linear, 2, "%");
+	add_score(scores, sizeof scores, "  top-1 ", item->top1, 2, "%");
+	fprintf(stderr, "%sepoch %" PRIu64 "  loss %.4f  %s %.2f%%  %.0f images/s  %.1f s%s\n",
 		state->terminal ? "\r\033[K" : "", item->step / state->stage->epoch_steps, item->loss,
-		100 * item->accuracy, rate, seconds, scores);
+		accuracy_word(state->stage), 100 * item->accuracy, rate, seconds, scores);
 }
 
 /* Appends a line and syncs it. */
@@ -101,14 +115,15 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 	uint64_t images = (item->step - state->epoch_start_step) * stage->batch;
 	double rate = (double)images / seconds;
 	uint64_t epoch = item->step / stage->epoch_steps;
-	char scores[96] = "", line[512];
-	if (!isnan(item->knn))
-		snprintf(scores, sizeof scores, ", \"knn\": %.6f, \"linear\": %.6f", item->knn, item->linear);
+	char scores[128] = "", line[512];
+	add_score(scores, sizeof scores, ", \"knn\": ", item->knn, 6, "");
+	add_score(scores, sizeof scores, ", \"linear\": ", item->linear, 6, "");
+	add_score(scores, sizeof scores, ", \"top1\": ", item->top1, 6, "");
 	/* 17 digits: the number read back is the number computed. */
 	snprintf(line, sizeof line,
-		"{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64
-		", \"loss\": %.17g, \"contrast_acc\": %.17g, \"lr\": %.17g%s}\n",
-		epoch, item->step, item->loss, item->accuracy, item->rate, scores);
+		"{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64 ", \"loss\": %.17g, \"%s\": %.17g, \"lr\": %.17g%s}\n",
+		epoch, item->step, item->loss, stage->supervised ? "accuracy" : "contrast_acc",
+		stage->supervised ? 100 * item->accuracy : item->accuracy, item->rate, scores);
 	int code = append(stage->metrics_fd, stage->metrics_path, line, err);
 	if (code < 0)
 		return code;
