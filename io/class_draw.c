@@ -58,43 +58,61 @@ static int ascending(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-int class_draw_subset(const struct shard_set *set, double fraction, uint64_t seed, uint64_t **records, uint64_t *count,
-	struct error *err)
+/* Sorted draws of all records of the set. */
+static void draw_all(struct class_drawn *drawn, const struct shard_set *set, uint64_t seed)
 {
 	uint64_t total = shard_set_records(set);
-	if (total > UINT32_MAX)
-		return error_set(err, ERROR_USAGE, "a subset of %llu records: more than can be drawn from",
-			(unsigned long long)total);
-	struct class_drawn *drawn = calloc(total + 1, sizeof(*drawn));
-	*records = calloc(total + 1, sizeof(**records));
-	int code = drawn && *records ? 0 : error_set(err, ERROR_MEMORY, "out of memory for a subset of the images");
-	for (uint64_t i = 0; code == 0 && i < total; i++) {
+	for (uint64_t i = 0; i < total; i++) {
 		const struct shard_record *record = shard_set_record(set, i);
 		drawn[i] = (struct class_drawn){.hash = class_draw_hash(record->key, seed, CLASS_DRAW_SUBSET),
 			.entry = (uint32_t)i,
 			.label = record->label};
 	}
-	size_t each = 0;
-	if (code == 0) {
-		class_draw_sort(drawn, total);
-		each = class_draw_share(drawn, total, fraction);
-		if (each == 0)
-			code = error_set(err, ERROR_MISMATCH,
-				"%s: no image has a label, so none can be drawn by class; pack class folders",
-				shard_path(shard_set_at(set, 0)));
-	}
-	*count = 0;
-	for (size_t first = 0, end; code == 0 && first < total; first = end) {
+	class_draw_sort(drawn, total);
+}
+
+/* The first `each` of every class; how many that are. */
+static uint64_t take_each(const struct class_drawn *drawn, uint64_t total, size_t each, uint64_t *records)
+{
+	uint64_t count = 0;
+	for (size_t first = 0, end; first < total; first = end) {
 		end = class_draw_end(drawn, total, first);
 		for (size_t i = first; drawn[first].label >= 0 && i < end && i < first + each; i++)
-			(*records)[(*count)++] = drawn[i].entry;
+			records[count++] = drawn[i].entry;
 	}
-	if (code == 0) {
-		qsort(*records, *count, sizeof(**records), ascending);
-	} else {
-		free(*records);
-		*records = NULL;
+	qsort(records, count, sizeof(*records), ascending);
+	return count;
+}
+
+int class_draw_subset(const struct shard_set *set, double fraction, uint64_t seed, uint64_t **records, uint64_t *count,
+	struct error *err)
+{
+	uint64_t total = shard_set_records(set);
+	*records = NULL;
+	*count = 0;
+	if (total > UINT32_MAX)
+		return error_set(err, ERROR_USAGE, "a subset of %llu records: more than can be drawn from",
+			(unsigned long long)total);
+	struct class_drawn *drawn = calloc(total + 1, sizeof(*drawn));
+	uint64_t *chosen = calloc(total + 1, sizeof(*chosen));
+	int code = 0;
+	if (drawn == NULL || chosen == NULL) {
+		code = error_set(err, ERROR_MEMORY, "out of memory for a subset of the images");
+		goto out;
 	}
+	draw_all(drawn, set, seed);
+	size_t each = class_draw_share(drawn, total, fraction);
+	if (each == 0) {
+		code = error_set(err, ERROR_MISMATCH,
+			"%s: no image has a label, so none can be drawn by class; pack class folders",
+			shard_path(shard_set_at(set, 0)));
+		goto out;
+	}
+	*count = take_each(drawn, total, each, chosen);
+	*records = chosen;
+	chosen = NULL;
+out:
+	free(chosen);
 	free(drawn);
 	return code;
 }

@@ -169,7 +169,7 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	struct ntxent_result loss;
 	double rate = schedule_rate(stage->schedule, k);
 	int code = check_labels(stage, &batch, worker->err);
-	if (code == 0)
+	if (code >= 0)
 		code = forward_backward_compute(stage, batch.x, batch.label, stage->views * stage->batch, rate,
 			announce_gradient, &announcer, &loss, worker->err);
 	if (code < 0)

@@ -2,6 +2,8 @@
 # Supervised training and fine-tuning on the command line: the same bytes for any threads and engine, after kill -9, and for
 # each head; what it reports; what it takes over from a run; refusals. The arithmetic is held against PyTorch by
 # tests/test_torch_supervised.py. Prints TAP.
+# $small is words.
+# shellcheck disable=SC2086
 set -u
 
 # shellcheck source=tests/helper_tap.sh
@@ -13,7 +15,6 @@ small="--size 12 --width 0.125 --batch 32 --epochs 4 --quiet"
 train() {
 	run=$1
 	shift
-	# shellcheck disable=SC2086 # words
 	${replace_shell:-} "$ringclr" train "$dir/train.ring" -o "$run" --loss cross-entropy $small --warmup-epochs 1 --test "$dir/test.ring" --eval-every 2 "$@"
 }
 
@@ -57,9 +58,10 @@ killed_and_resumed() {
 }
 
 fields() {
+	cat "$dir/reference/metrics.jsonl"
 	[ "$(grep -c '"accuracy": [0-9.e+-]*, "lr"' "$dir/reference/metrics.jsonl")" -eq 4 ] &&
-		[ "$(grep -c '"knn": [0-9.]*, "top1": [0-9.]*}' "$dir/reference/metrics.jsonl")" -eq 2 ] &&
-		! grep -q 'contrast_acc\|linear' "$dir/reference/metrics.jsonl" || { cat "$dir/reference/metrics.jsonl"; return 1; }
+		[ "$(grep -c '"knn": [0-9.]*, "top1": [0-9.]*}' "$dir/reference/metrics.jsonl")" -eq 2 ] || return 1
+	! grep -q 'contrast_acc\|linear' "$dir/reference/metrics.jsonl" || return 1
 	train "$dir/json" --epochs 1 --json >"$dir/object" && grep -q '"accuracy":.*"knn":.*"top1":' "$dir/object" && ! grep -q contrast_acc "$dir/object"
 }
 

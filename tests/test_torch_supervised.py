@@ -21,7 +21,8 @@ except ImportError as missing:
     sys.exit(0)
 
 RINGCLR = os.environ.get("RINGCLR", "./ringclr")
-SIZE, IMAGES, TEST, STEPS = 16, 40, 60, 3
+SIZE, IMAGES, TEST, STEPS = 16, 30, 30, 3
+torch.set_num_threads(2)
 folder = tempfile.mkdtemp(prefix="ringclr-supervised-")
 count = failures = 0
 
@@ -158,7 +159,7 @@ try:
     made = run("synth", path("images"), "--train", IMAGES, "--test", TEST, "--size", SIZE) and \
         run("pack", path("images"), "--root", "train", "-o", path("train.ring")) and \
         run("pack", path("images"), "--root", "test", "-o", path("test.ring")) and \
-        run("train", path("train.ring"), "-o", path("pre"), "--size", SIZE, "--batch", 20, "--epochs", 2, "--warmup-epochs", 0, "--quiet")
+        run("train", path("train.ring"), "-o", path("pre"), "--size", SIZE, "--batch", 10, "--epochs", 1, "--warmup-epochs", 0, "--quiet")
     ok(made, "data, and a run to start from")
     if made:
         before, _ = checkpoint("pre")

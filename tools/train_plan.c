@@ -121,7 +121,8 @@ static uint32_t choose_rows(const struct train_plan *plan, double row_s)
 		share = room / (double)plan->total_bytes;
 	if (full_s * share > TIMED_MOST_S)
 		share = TIMED_MOST_S / full_s;
-	return plan->views * (uint32_t)((double)(plan->rows / plan->views) * share);
+	uint32_t images = plan->rows / plan->views;
+	return plan->views * (uint32_t)(images * share);
 }
 
 static int predict(struct train_job *job, struct train_plan *plan, struct error *err)
