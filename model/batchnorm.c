@@ -9,6 +9,8 @@
  * Backward: with xhat = (y - mean) inv_std and n pixels,
  *   dbeta = sum dz,  dgamma = sum dz xhat,  dy = gamma inv_std (dz - dbeta / n - xhat dgamma / n),
  * which per channel is dy = a dz + b (y - mean) + c: the next sweep applies it while it packs.
+ *
+ * A bias alone has mean 0 and scale 1, forward, and a 1, b 0, c 0, backward: y + beta and dz, bit for bit.
  */
 #include "model/batchnorm.h"
 
@@ -30,6 +32,10 @@ int batchnorm_alloc(struct batchnorm *bn, struct arena *arena, bool training, st
 	bn->mean = forward;
 	bn->scale = forward + n;
 	bn->shift = forward + 2 * n;
+	for (size_t i = 0; bn->gamma == NULL && i < n; i++) {
+		bn->mean[i] = 0.0f;
+		bn->scale[i] = 1.0f;
+	}
 	if (!training)
 		return 0;
 	float *backward = arena_alloc(arena, "batchnorm", 3 * n, sizeof(float), 0, err);
@@ -38,6 +44,10 @@ int batchnorm_alloc(struct batchnorm *bn, struct arena *arena, bool training, st
 	bn->a = backward;
 	bn->b = backward + n;
 	bn->c = backward + 2 * n;
+	for (size_t i = 0; bn->gamma == NULL && i < n; i++) {
+		bn->a[i] = 1.0f;
+		bn->b[i] = bn->c[i] = 0.0f;
+	}
 	return 0;
 }
 
@@ -75,6 +85,11 @@ void batchnorm_store_tile(struct workspace *workspace, size_t task, struct tenso
 	}
 }
 
+static void use_bias(struct batchnorm *bn)
+{
+	memcpy(bn->shift, bn->beta->value, bn->channels * sizeof(float));
+}
+
 static void set_forward(struct batchnorm *bn, unsigned c, double mean, double variance)
 {
 	bn->inv_std[c] = 1.0 / sqrt(variance + EPSILON);
@@ -85,6 +100,10 @@ static void set_forward(struct batchnorm *bn, unsigned c, double mean, double va
 
 void batchnorm_close(struct batchnorm *bn, const struct workspace *workspace, size_t tasks)
 {
+	if (bn->gamma == NULL) {
+		use_bias(bn);
+		return;
+	}
 	float *running_mean = bn->running_mean->value, *running_var = bn->running_var->value;
 	for (unsigned c = 0; c < bn->channels; c++) {
 		double total = 0.0, mean = 0.0, m2 = 0.0;
@@ -104,6 +123,10 @@ void batchnorm_close(struct batchnorm *bn, const struct workspace *workspace, si
 
 void batchnorm_use_running(struct batchnorm *bn)
 {
+	if (bn->gamma == NULL) {
+		use_bias(bn);
+		return;
+	}
 	for (unsigned c = 0; c < bn->channels; c++)
 		set_forward(bn, c, (double)bn->running_mean->value[c], (double)bn->running_var->value[c]);
 }
@@ -126,6 +149,10 @@ void batchnorm_close_backward(
 			const double *sums = workspace_sums(workspace, t);
 			sum += sums[c];
 			with_y += sums[(size_t)cross * workspace->channels_max + c];
+		}
+		if (bn->gamma == NULL) {
+			bn->beta->grad[c] = (float)sum;
+			continue;
 		}
 		double dgamma = with_y * bn->inv_std[c], scale = (double)bn->scale[c];
 		bn->gamma->grad[c] = (float)dgamma;

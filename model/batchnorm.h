@@ -11,6 +11,7 @@
 #include "model/net.h"
 #include "model/workspace.h"
 
+/* With gamma NULL it normalises nothing: a dense layer's bias, z = y + beta, which goes the same way. */
 struct batchnorm {
 	unsigned channels;
 	struct param *gamma, *beta; /* beta NULL: none */

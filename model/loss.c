@@ -109,9 +109,9 @@ struct contrastive_loss *contrastive_loss_create(
 	return allocate_rows(loss, arena, err) == 0 ? loss : NULL;
 }
 
-const char *contrastive_loss_name(enum loss_kind kind)
+const char *loss_name(enum loss_kind kind)
 {
-	return loss_kernels[kind]->name;
+	return kind == LOSS_CROSS_ENTROPY ? "cross-entropy" : loss_kernels[kind]->name;
 }
 
 /* ---- Tiles ---- */

@@ -35,7 +35,12 @@
 #include "pipeline/error.h"
 #include "pipeline/team.h"
 
-enum loss_kind { LOSS_NT_XENT, LOSS_NT_LOGISTIC, LOSS_MARGIN };
+enum loss_kind {
+	LOSS_NT_XENT,
+	LOSS_NT_LOGISTIC,
+	LOSS_MARGIN,
+	LOSS_CROSS_ENTROPY, /* not contrastive: cross_entropy.h */
+};
 enum loss_negatives { LOSS_NEGATIVES_ALL, LOSS_NEGATIVES_SEMI_HARD };
 
 struct loss_config {
@@ -64,7 +69,7 @@ struct contrastive_loss; /* scratch for up to max_rows rows, an even number */
 struct contrastive_loss *contrastive_loss_create(
 	struct arena *arena, const struct loss_config *config, uint32_t max_rows, unsigned dim, struct error *err);
 
-const char *contrastive_loss_name(enum loss_kind kind); /* "NT-Xent" */
+const char *loss_name(enum loss_kind kind); /* "NT-Xent" */
 
 /* z: [rows][dim], rows = 2N laid out as [all first views; all second views]; not normalised (this normalises).
  * dz: [rows][dim], gradient of the loss with respect to z. The loss is not finite when z is not. A norm below 1e-12

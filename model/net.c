@@ -33,6 +33,8 @@ static int check_config(struct net_config *config, struct error *err)
 		return error_set(err, ERROR_USAGE, "a net for 0 images: the batch must have at least one");
 	if (config->head_dim > 65536)
 		return error_set(err, ERROR_USAGE, "head of %u outputs: must be at most 65536", config->head_dim);
+	if (config->head_dim == 0 && net_is_classifier(config->head))
+		return error_set(err, ERROR_USAGE, "a classifier of 0 classes: the training images need classes");
 	if (config->head_dim == 0)
 		config->head_dim = 128;
 	if (config->stem == NET_STEM_AUTO)
@@ -79,7 +81,8 @@ static void plan_order(struct net *net)
 		struct batchnorm *bns[2];
 		unsigned count = step->finishes ? closing_bns(step->in, bns) : 0;
 		for (unsigned k = 0; k < count; k++) {
-			net->backward_order[n++] = (uint32_t)(bns[k]->gamma - net->params);
+			if (bns[k]->gamma != NULL)
+				net->backward_order[n++] = (uint32_t)(bns[k]->gamma - net->params);
 			if (bns[k]->beta != NULL)
 				net->backward_order[n++] = (uint32_t)(bns[k]->beta - net->params);
 		}
@@ -147,15 +150,9 @@ static void trace_forward(const struct net *net, const struct step *step, uint64
 		trace_step(net, step, start_ns);
 }
 
-void net_forward(struct net *net, struct team *team, const float *x, uint32_t rows, enum net_mode mode, bool with_head)
+static void forward_steps(struct net *net, size_t first, size_t end, enum net_mode mode)
 {
-	size_t steps = with_head ? net->step_count : net->encoder_steps;
-	net->workspace.team = team;
-	net->rows = rows;
-	net->values[0].data.data = (void *)x; /* only ever read */
-	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
-		batchnorm_use_running(&net->bns[i]);
-	for (size_t i = 0; i < steps; i++) {
+	for (size_t i = first; i < end; i++) {
 		const struct step *step = &net->steps[i];
 		uint64_t traced_ns = trace_begin();
 		step->out->data.data = step->out->forward_data;
@@ -164,6 +161,22 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 			batchnorm_close(step->out->bn, &net->workspace, tasks);
 		trace_forward(net, step, traced_ns);
 	}
+}
+
+void net_forward(struct net *net, struct team *team, const float *x, uint32_t rows, enum net_mode mode, bool with_head)
+{
+	net->workspace.team = team;
+	net->rows = rows;
+	net->values[0].data.data = (void *)x; /* only ever read */
+	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
+		batchnorm_use_running(&net->bns[i]);
+	forward_steps(net, 0, with_head ? net->step_count : net->encoder_steps, mode);
+}
+
+void net_forward_head(struct net *net, struct team *team)
+{
+	net->workspace.team = team;
+	forward_steps(net, net->encoder_steps, net->step_count, NET_EVAL);
 }
 
 /* Makes a dropped value again. Its BN is closed: the same numbers come out. */
@@ -298,6 +311,11 @@ unsigned net_feature_dim(const struct net *net)
 unsigned net_output_dim(const struct net *net)
 {
 	return net->output->channels;
+}
+
+bool net_is_classifier(enum net_head head)
+{
+	return head == NET_HEAD_CLASSIFIER || head == NET_HEAD_HIDDEN_CLASSIFIER;
 }
 
 uint64_t net_flops(const struct net *net)

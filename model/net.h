@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network: a ResNet encoder f and a projection head g, forward and backward over a whole batch, on a team.
+ * The network: a ResNet encoder f and a projection head g, or a classifier in its place, forward and backward over a
+ * whole batch, on a team.
  *
  * Activations are NHWC float32; images come in as [rows][size][size][3]. Parameters carry torchvision's names
- * ("layer1.0.conv1.weight"), the head's are "head.0.weight" and so on. Convolution weights lie in memory as
- * [out][kernel h][kernel w][in] and are written to files in torchvision's [out][in][kh][kw].
+ * ("layer1.0.conv1.weight"), the head's are "head.0.weight" and so on, a classifier's "fc.weight" and "fc.bias".
+ * Convolution weights lie in memory as [out][kernel h][kernel w][in] and are written to files in torchvision's
+ * [out][in][kh][kw].
  */
 #ifndef RINGCLR_MODEL_NET_H
 #define RINGCLR_MODEL_NET_H
@@ -23,7 +25,17 @@ enum net_stem {
 	NET_STEM_CIFAR /* 3x3 stride 1, no pool */,
 	NET_STEM_IMAGENET /* 7x7 stride 2, max-pool */
 };
-enum net_head { NET_HEAD_NONE, NET_HEAD_LINEAR, NET_HEAD_MLP2, NET_HEAD_MLP3 };
+
+/* The numbers are those of checkpoints. The classifiers' output is logits: fc on h, or on the hidden layer that a
+ * projection head began with (dense, BN, ReLU: "head.0", "head.1"; SimCLRv2, arXiv 2006.10029, section 3). */
+enum net_head {
+	NET_HEAD_NONE,
+	NET_HEAD_LINEAR,
+	NET_HEAD_MLP2,
+	NET_HEAD_MLP3,
+	NET_HEAD_CLASSIFIER,
+	NET_HEAD_HIDDEN_CLASSIFIER
+};
 
 /* What activations and products are kept in; sums, statistics, weights and everything small are fp32 either way. */
 enum precision { PRECISION_FP32, PRECISION_BF16 };
@@ -44,7 +56,7 @@ struct net_config {
 	unsigned size;	    /* input side in pixels */
 	enum net_stem stem; /* AUTO: CIFAR when size <= 32 */
 	enum net_head head;
-	unsigned head_dim; /* width of z; 0: 128 */
+	unsigned head_dim; /* width of z, 0: 128; of a classifier: how many classes */
 	uint32_t max_rows; /* most rows of one forward (2N in training) */
 	bool training;	   /* false: no gradients and no kept activations are planned */
 	enum cpu_isa isa;  /* which kernels */
@@ -105,6 +117,9 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 const float *net_features(const struct net *net);
 const float *net_output(const struct net *net);
 
+/* After net_forward() in NET_EVAL without the head: g on the same rows. Afterwards net_output() is z. */
+void net_forward_head(struct net *net, struct team *team);
+
 /* Called by net_backward() on the calling thread as soon as that parameter's grad is complete. Non-zero stops backward.
  */
 typedef int net_grad_fn(void *ctx, size_t param_index);
@@ -114,6 +129,8 @@ typedef int net_grad_fn(void *ctx, size_t param_index);
  * after it has announced that parameter's gradient (the optimizer may then change it). Returns 0 or what fn returned.
  */
 int net_backward(struct net *net, struct team *team, const float *dz, net_grad_fn *fn, void *ctx);
+
+bool net_is_classifier(enum net_head head);
 
 /* Parameter indices in the order that backward completes them; net_param_count() of them. */
 const uint32_t *net_backward_order(const struct net *net);

@@ -20,7 +20,7 @@ enum step_kind {
 	STEP_JOIN,	/* out = relu(bn(in) + skip); skip is NULL, a finished value, or has a BN of its own */
 	STEP_POOL_MAX,	/* out = 3x3 stride-2 max-pool of relu(bn(in)) */
 	STEP_POOL_MEAN, /* out = mean over pixels of in */
-	STEP_OUTPUT,	/* out = bn(in) */
+	STEP_OUTPUT,	/* out = bn(in), or in + bias */
 };
 
 struct value {

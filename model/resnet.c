@@ -8,7 +8,7 @@
  *
  * Heads, numbered as in a torch Sequential: linear is dense-BN; mlp2 dense-BN-ReLU-dense-BN; mlp3 has one more
  * dense-BN-ReLU (SimCLRv2). Dense layers have no bias, hidden ones keep the features' width, and the last BN has no
- * beta.
+ * beta. A classifier is one dense layer with bias, torchvision's "fc"; head.0, head.1 and ReLU may come before it.
  */
 #include "model/net_steps.h"
 
@@ -22,6 +22,9 @@ struct builder {
 	struct error *err;
 	int code; /* of the first failure: later calls do nothing */
 };
+
+/* What follows a convolution's or dense layer's product. */
+enum layer_end { END_BN, END_BN_WITHOUT_BETA, END_BIAS };
 
 static size_t add_param(struct builder *b, const char *module, const char *part, enum param_kind kind, unsigned dims,
 	const uint32_t *shape)
@@ -47,17 +50,21 @@ static struct net_buffer *add_buffer(struct builder *b, const char *module, cons
 	return buffer;
 }
 
-static struct batchnorm *add_bn(struct builder *b, const char *module, unsigned channels, bool beta)
+static struct batchnorm *add_bn(struct builder *b, const char *module, unsigned channels, enum layer_end end)
 {
 	struct net *net = b->net;
 	struct batchnorm *bn = &net->bns[net->bn_count++];
 	uint32_t shape[] = {channels};
 	bn->channels = channels;
-	bn->gamma = &net->params[add_param(b, module, "weight", PARAM_GAMMA, 1, shape)];
-	if (beta)
-		bn->beta = &net->params[add_param(b, module, "bias", PARAM_BETA, 1, shape)];
-	bn->running_mean = add_buffer(b, module, "running_mean", channels);
-	bn->running_var = add_buffer(b, module, "running_var", channels);
+	if (end == END_BIAS) {
+		bn->beta = &net->params[add_param(b, module, "bias", PARAM_BIAS, 1, shape)];
+	} else {
+		bn->gamma = &net->params[add_param(b, module, "weight", PARAM_GAMMA, 1, shape)];
+		if (end == END_BN)
+			bn->beta = &net->params[add_param(b, module, "bias", PARAM_BETA, 1, shape)];
+		bn->running_mean = add_buffer(b, module, "running_mean", channels);
+		bn->running_var = add_buffer(b, module, "running_var", channels);
+	}
 	if (b->code == 0)
 		b->code = batchnorm_alloc(bn, b->arena, net->config.training, b->err);
 	return bn;
@@ -100,7 +107,7 @@ struct layer {
 	const char *conv, *bn; /* module names */
 	enum param_kind kind;
 	unsigned channels, kernel, stride, pad;
-	bool beta;
+	enum layer_end end;
 };
 
 static struct value *add_conv(struct builder *b, struct value *in, struct layer layer)
@@ -115,7 +122,7 @@ static struct value *add_conv(struct builder *b, struct value *in, struct layer 
 	uint32_t conv_shape[] = {layer.channels, layer.kernel, layer.kernel, in->channels};
 	uint32_t dense_shape[] = {layer.channels, in->channels};
 	step->weight = add_param(b, layer.conv, "weight", layer.kind, dense ? 2 : 4, dense ? dense_shape : conv_shape);
-	out->bn = add_bn(b, layer.bn, layer.channels, layer.beta);
+	out->bn = add_bn(b, layer.bn, layer.channels, layer.end);
 	bool training = net->config.training;
 	struct conv_config config = {
 		.shape = {in->height, in->width, in->channels, height, width, layer.channels, layer.kernel,
@@ -147,7 +154,7 @@ static struct value *add_join(struct builder *b, struct value *in, struct value 
 
 static struct value *build_stem(struct builder *b, struct value *image, unsigned channels)
 {
-	struct layer layer = {"conv1", "bn1", PARAM_CONV, channels, 3, 1, 1, true};
+	struct layer layer = {"conv1", "bn1", PARAM_CONV, channels, 3, 1, 1, END_BN};
 	struct value *out;
 	if (b->net->config.stem == NET_STEM_IMAGENET) {
 		layer.kernel = 7;
@@ -176,34 +183,43 @@ static struct value *build_block(
 		snprintf(bn, sizeof bn, "%s.bn%u", name, i);
 		y = add_conv(b, y,
 			(struct layer){conv, bn, PARAM_CONV, last ? channels : planes, wide ? 3 : 1,
-				strided ? stride : 1, wide ? 1 : 0, true});
+				strided ? stride : 1, wide ? 1 : 0, END_BN});
 	}
 	if (stride != 1 || in->channels != channels) {
 		snprintf(conv, sizeof conv, "%s.downsample.0", name);
 		snprintf(bn, sizeof bn, "%s.downsample.1", name);
-		skip = add_conv(b, in, (struct layer){conv, bn, PARAM_CONV, channels, 1, stride, 0, true});
+		skip = add_conv(b, in, (struct layer){conv, bn, PARAM_CONV, channels, 1, stride, 0, END_BN});
 	}
 	struct value *out = add_join(b, y, skip);
 	add_block(b, name, out);
 	return out;
 }
 
+/* Dense layer number `index` of the projection head, with its BN. */
+static struct value *add_head_layer(
+	struct builder *b, struct value *in, unsigned index, unsigned channels, enum layer_end end)
+{
+	char dense[16], bn[16];
+	snprintf(dense, sizeof dense, "head.%u", 3 * index);
+	snprintf(bn, sizeof bn, "head.%u", 3 * index + 1);
+	return add_conv(b, in, (struct layer){dense, bn, PARAM_DENSE, channels, 1, 1, 0, end});
+}
+
 static void build_head(struct builder *b, struct value *h)
 {
 	struct net *net = b->net;
-	unsigned layers = (unsigned)net->config.head; /* none 0, linear 1, mlp2 2, mlp3 3 */
+	enum net_head head = net->config.head;
+	bool classifier = net_is_classifier(head);
+	unsigned layers = classifier ? 0 : (unsigned)head; /* none 0, linear 1, mlp2 2, mlp3 3 */
+	unsigned hidden = head == NET_HEAD_HIDDEN_CLASSIFIER ? 1 : layers > 0 ? layers - 1 : 0;
 	struct value *y = h;
-	char dense[16], bn[16];
-	for (unsigned i = 0; i < layers; i++) {
-		bool last = i + 1 == layers;
-		snprintf(dense, sizeof dense, "head.%u", 3 * i);
-		snprintf(bn, sizeof bn, "head.%u", 3 * i + 1);
-		y = add_conv(b, y,
-			(struct layer){
-				dense, bn, PARAM_DENSE, last ? net->config.head_dim : h->channels, 1, 1, 0, !last});
-	}
-	net->output =
-		layers == 0 ? h : add_step(b, STEP_OUTPUT, y, NULL, add_value(b, 1, 1, y->channels, ELEMENT_FP32));
+	for (unsigned i = 0; i < hidden; i++)
+		y = add_head_layer(b, y, i, h->channels, END_BN);
+	if (classifier)
+		y = add_conv(b, y, (struct layer){"fc", "fc", PARAM_DENSE, net->config.head_dim, 1, 1, 0, END_BIAS});
+	else if (layers > 0)
+		y = add_head_layer(b, y, layers - 1, net->config.head_dim, END_BN_WITHOUT_BETA);
+	net->output = y == h ? h : add_step(b, STEP_OUTPUT, y, NULL, add_value(b, 1, 1, y->channels, ELEMENT_FP32));
 }
 
 /* Blocks of the four stages. */

@@ -199,8 +199,8 @@ static int about_from_metadata(
 		read_word(path, file, "conv", conv_names, 3, &conv, err) < 0)
 		return err->code;
 	const char *fingerprint = safetensors_metadata(file, "fingerprint");
-	if (v[3] < 0 || v[3] > NET_STEM_IMAGENET || v[4] < 0 || v[4] > NET_HEAD_MLP3 || v[0] < 0 || v[0] > 1000 ||
-		v[2] < 1 || v[2] > 65535 || v[5] < 0 || v[5] > 65535 || v[6] < 0 || !fingerprint)
+	if (v[3] < 0 || v[3] > NET_STEM_IMAGENET || v[4] < 0 || v[4] > NET_HEAD_HIDDEN_CLASSIFIER || v[0] < 0 ||
+		v[0] > 1000 || v[2] < 1 || v[2] > 65535 || v[5] < 0 || v[5] > 65535 || v[6] < 0 || !fingerprint)
 		return error_set(err, ERROR_FORMAT, "%s: the metadata describes no net that exists", path);
 	*about = (struct checkpoint_about){
 		.net = {.depth = (unsigned)v[0],
@@ -259,6 +259,11 @@ static int about_from_tensors(
 	about->net.width = (float)stem->shape[0] / 64;
 	about->net.stem = stem->shape[2] == 3 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
 	about->net.size = about->net.stem == NET_STEM_CIFAR ? 32 : 224;
+	const struct safetensor *fc = safetensors_find(file, "fc.weight");
+	if (fc && fc->dims == 2 && fc->shape[0] <= 65535 && safetensors_find(file, "fc.bias")) {
+		about->net.head = NET_HEAD_CLASSIFIER;
+		about->net.head_dim = (unsigned)fc->shape[0];
+	}
 	return 0;
 }
 
@@ -294,12 +299,27 @@ static const struct safetensor *find_tensor(const char *path, const struct safet
 	return NULL;
 }
 
-int checkpoint_load_net(const char *path, const struct safetensors *file, struct net *net, struct error *err)
+/* Whether a tensor of the net is asked for: all are, or the encoder's and perhaps the hidden layer's. */
+struct part {
+	bool whole, hidden;
+};
+
+static bool is_of_part(struct part part, const char *name)
+{
+	if (part.whole || (strncmp(name, "head.", 5) != 0 && strncmp(name, "fc.", 3) != 0))
+		return true;
+	return part.hidden && (strncmp(name, "head.0.", 7) == 0 || strncmp(name, "head.1.", 7) == 0);
+}
+
+static int load_part(
+	const char *path, const struct safetensors *file, struct net *net, struct part part, struct error *err)
 {
 	for (size_t i = 0; i < net_param_count(net); i++) {
 		struct param *param = net_param(net, i);
 		uint64_t shape[4];
 		unsigned dims = param_file_shape(param, shape);
+		if (!is_of_part(part, param->name))
+			continue;
 		const struct safetensor *tensor = find_tensor(path, file, param->name, dims, shape, err);
 		if (!tensor)
 			return err->code;
@@ -308,12 +328,25 @@ int checkpoint_load_net(const char *path, const struct safetensors *file, struct
 	for (size_t i = 0; i < net_buffer_count(net); i++) {
 		struct net_buffer *buffer = net_buffer(net, i);
 		uint64_t shape = buffer->count;
+		if (!is_of_part(part, buffer->name))
+			continue;
 		const struct safetensor *tensor = find_tensor(path, file, buffer->name, 1, &shape, err);
 		if (!tensor)
 			return err->code;
 		memcpy(buffer->value, tensor->data, tensor->bytes);
 	}
 	return 0;
+}
+
+int checkpoint_load_net(const char *path, const struct safetensors *file, struct net *net, struct error *err)
+{
+	return load_part(path, file, net, (struct part){.whole = true}, err);
+}
+
+int checkpoint_load_encoder(
+	const char *path, const struct safetensors *file, struct net *net, bool hidden, struct error *err)
+{
+	return load_part(path, file, net, (struct part){.hidden = hidden}, err);
 }
 
 int checkpoint_load_optimizer(

@@ -2,8 +2,9 @@
 /*
  * Checkpoints: one safetensors file with the encoder in torchvision's names and layouts ("conv1.weight",
  * "layer1.0.bn1.running_mean"
- * ...), the head ("head.*"), the optimizer's state ("momentum.*"), and in its metadata the shape of the net, the
- * position of the run and the fingerprint of the data. Written atomically; the same state gives the same bytes.
+ * ...), the head ("head.*") or classifier ("fc.*"), the optimizer's state ("momentum.*"), and in its metadata the shape
+ * of the net, the position of the run and the fingerprint of the data. Written atomically; the same state gives the
+ * same bytes.
  */
 #ifndef RINGCLR_STAGES_CHECKPOINT_H
 #define RINGCLR_STAGES_CHECKPOINT_H
@@ -26,14 +27,20 @@ int checkpoint_save(const char *path, struct net *net, struct optimizer *optimiz
 	const struct checkpoint_about *about, struct error *err);
 
 /* Reads what the file says. A file without ringclr's metadata (torchvision's weights) is recognised by its tensors:
- * depth, width and stem; size is then 32 for the CIFAR stem and 224 otherwise, the head none, progress and fingerprint
- * 0. */
+ * depth, width and stem; size is then 32 for the CIFAR stem and 224 otherwise, the head none or, with an "fc", a
+ * classifier, progress and fingerprint 0. */
 int checkpoint_about(
 	const char *path, const struct safetensors *file, struct checkpoint_about *about, struct error *err);
 
 /* Copies parameters and running statistics into the net. Every tensor of the encoder must be there with its shape; of
  * the head too, unless the net has none. ERROR_MISMATCH names file and tensor. */
 int checkpoint_load_net(const char *path, const struct safetensors *file, struct net *net, struct error *err);
+
+/* The start of another training: the encoder's parameters and running statistics, with `hidden` also those of the
+ * head's first hidden layer ("head.0", "head.1"). The rest of the net is left as it is. ERROR_MISMATCH as above. */
+int checkpoint_load_encoder(
+	const char *path, const struct safetensors *file, struct net *net, bool hidden, struct error *err);
+
 int checkpoint_load_optimizer(
 	const char *path, const struct safetensors *file, struct optimizer *optimizer, struct error *err);
 

@@ -6,7 +6,7 @@
  *   2. claim all of step k's slots of the gradient ring. The ring has exactly one slot a parameter, so a slot is free
  * when the optimizer has applied that parameter's gradient of step k - 1: the claims are the wait for up-to-date
  * weights;
- *   3. forward of all 2N rows at once (BatchNorm sees both views), loss, gradient of z;
+ *   3. forward of all 2N rows at once (BatchNorm sees both views), loss, gradient of z; or of N rows and their labels;
  *   4. backward, publishing each gradient as it completes: the optimizer works while backward goes on;
  *   5. release the batch, publish the step's report.
  *
@@ -19,8 +19,6 @@
 #include <math.h>
 
 #include "pipeline/trace.h"
-
-#define NUMERIC_ADVICE "lower --lr, lengthen --warmup-epochs or raise --temperature; the last checkpoint is kept"
 
 struct gradient_announcer {
 	struct ring *gradients;
@@ -67,16 +65,21 @@ static int drain_reports(struct forward_backward_stage *stage)
 	return result;
 }
 
+/* What helps where numbers grow without bound. */
+static const char *numeric_advice(const struct forward_backward_stage *stage)
+{
+	return stage->cross_entropy
+		       ? "lower --lr or lengthen --warmup-epochs; the last checkpoint is kept"
+		       : "lower --lr, lengthen --warmup-epochs or raise --temperature; the last checkpoint is kept";
+}
+
 static int check_finite(
 	const struct forward_backward_stage *stage, const struct loss_result *result, double rate, struct error *err)
 {
 	if (isfinite(result->loss))
 		return 0;
-	return error_set(err, ERROR_NUMERIC,
-		"the loss of step %" PRIu64
-		" is not a finite number (rate %g): lower --lr, lengthen --warmup-epochs, or raise "
-		"--temperature; the last checkpoint is kept",
-		stage->progress.step, rate);
+	return error_set(err, ERROR_NUMERIC, "the loss of step %" PRIu64 " is not a finite number (rate %g): %s",
+		stage->progress.step, rate, numeric_advice(stage));
 }
 
 /* A finite loss can still move weights to infinity: such weights are neither evaluated nor saved. */
@@ -90,29 +93,53 @@ static int check_weights(const struct forward_backward_stage *stage, struct erro
 			sum += fabs((double)param->value[j]);
 		if (!isfinite(sum))
 			return error_set(err, ERROR_NUMERIC,
-				"after step %" PRIu64
-				" '%s' holds values that are not a finite number: " NUMERIC_ADVICE,
-				stage->progress.step, param->name);
+				"after step %" PRIu64 " '%s' holds values that are not a finite number: %s",
+				stage->progress.step, param->name, numeric_advice(stage));
 	}
 	return 0;
 }
 
-/* From the net's output on `rows` rows to its gradient, dz. */
-static void compute_loss(struct forward_backward_stage *stage, uint32_t rows, struct loss_result *result)
+/* An image that teaches a classifier nothing. The run's set-up has refused those that it found in the data. */
+static int check_labels(const struct forward_backward_stage *stage, const struct batch *batch, struct error *err)
 {
-	uint64_t traced_ns = trace_begin();
-	contrastive_loss_forward_backward(stage->loss, stage->team, net_output(stage->net), rows, stage->dz, result);
-	trace_end("loss", contrastive_loss_name(stage->loss_config.kind), traced_ns);
+	unsigned classes = net_output_dim(stage->net);
+	for (uint32_t i = 0; stage->cross_entropy && i < batch->images; i++)
+		if (batch->label[i] < 0 || (unsigned)batch->label[i] >= classes)
+			return error_set(err, ERROR_MISMATCH,
+				"step %" PRIu64 ": image %" PRIu64
+				" of the data set has no label; pack class folders, or leave it out",
+				stage->progress.step, batch->record[i]);
+	return 0;
 }
 
-int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
-	net_grad_fn *announce, void *ctx, struct loss_result *loss, struct error *err)
+/* From the head's output on `rows` rows to its gradient, dz. */
+static void compute_loss(
+	struct forward_backward_stage *stage, const int32_t *labels, uint32_t rows, struct loss_result *result)
+{
+	uint64_t traced_ns = trace_begin();
+	const float *z = net_output(stage->net);
+	if (stage->cross_entropy) {
+		struct cross_entropy_result found;
+		cross_entropy_forward_backward(stage->cross_entropy, stage->team, z, labels, rows, stage->dz, &found);
+		*result = (struct loss_result){.loss = found.loss,
+			.accuracy = found.accuracy,
+			.entropy = NAN,
+			.alignment = NAN,
+			.uniformity = NAN};
+	} else {
+		contrastive_loss_forward_backward(stage->loss, stage->team, z, rows, stage->dz, result);
+	}
+	trace_end("loss", loss_name(stage->loss_config.kind), traced_ns);
+}
+
+int forward_backward_compute(struct forward_backward_stage *stage, const float *x, const int32_t *labels, uint32_t rows,
+	double rate, net_grad_fn *announce, void *ctx, struct loss_result *loss, struct error *err)
 {
 	uint64_t traced_ns = trace_begin();
 	net_forward(stage->net, stage->team, x, rows, NET_TRAIN, true);
 	trace_end("pass", "forward", traced_ns);
 
-	compute_loss(stage, rows, loss);
+	compute_loss(stage, labels, rows, loss);
 	int code = check_finite(stage, loss, rate, err);
 	if (code < 0)
 		return code;
@@ -140,8 +167,10 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	struct gradient_announcer announcer = {stage->gradients, k * net_param_count(stage->net)};
 	struct loss_result loss;
 	double rate = schedule_rate(stage->schedule, k);
-	int code = forward_backward_compute(
-		stage, batch.x, 2 * stage->batch, rate, announce_gradient, &announcer, &loss, worker->err);
+	int code = check_labels(stage, &batch, worker->err);
+	if (code >= 0)
+		code = forward_backward_compute(stage, batch.x, batch.label, stage->views * stage->batch, rate,
+			announce_gradient, &announcer, &loss, worker->err);
 	if (code < 0)
 		return code;
 	ring_release(batches, k);
@@ -191,6 +220,7 @@ static int boundary(struct forward_backward_stage *stage, struct worker *worker)
 			.rate = schedule_rate(stage->schedule, progress->step - 1),
 			.knn = NAN,
 			.linear = NAN,
+			.top1 = NAN,
 		};
 		progress->epoch_loss_sum = 0;
 		progress->epoch_accuracy_sum = 0;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stage 4: batch ring -> gradient ring. Forward of both views through encoder and head, loss, backward; each
+ * Stage 4: batch ring -> gradient ring. Forward of all views through encoder and head, the loss, backward; each
  * parameter's gradient goes to the optimizer as soon as backward has completed it.
+ *
+ * With a contrastive loss an image has two views, each the other's target. With cross-entropy it has one, and the head
+ * is a classifier whose logits are held against the image's label.
  */
 #ifndef RINGCLR_STAGES_FORWARD_BACKWARD_H
 #define RINGCLR_STAGES_FORWARD_BACKWARD_H
@@ -9,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/cross_entropy.h"
 #include "model/loss.h"
 #include "model/net.h"
 #include "model/schedule.h"
@@ -40,9 +44,11 @@ struct forward_backward_stage {
 	struct net *net;
 	struct team *team;
 	struct loss_config loss_config;
-	struct contrastive_loss *loss;
-	float *dz;	/* [2 * batch][output_dim] */
-	uint32_t batch; /* N images */
+	struct contrastive_loss *loss;	     /* of a contrastive kind, else NULL */
+	struct cross_entropy *cross_entropy; /* of that kind, else NULL */
+	uint32_t batch;			     /* N images */
+	uint32_t views;			     /* of an image */
+	float *dz;			     /* [views * batch][output_dim] */
 	const struct schedule *schedule;
 	struct ring *gradients; /* out: number step * parameters + i is the i-th gradient of net_backward_order() */
 	struct ring *reports;	/* out */
@@ -54,11 +60,12 @@ struct forward_backward_stage {
 	bool (*stopped)(void); /* asked after each step: true ends the run there, at a boundary; may be NULL */
 };
 
-/* The arithmetic of one step on `rows` views, x: [rows][size][size][3], first views before second ones; rows is even
- * and at most 2 * batch. Needs net, team, loss and dz. announce as net_backward()'s fn; rate is for the
- * message of a loss that is not finite (ERROR_NUMERIC). */
-int forward_backward_compute(struct forward_backward_stage *stage, const float *x, uint32_t rows, double rate,
-	net_grad_fn *announce, void *ctx, struct loss_result *loss, struct error *err);
+/* The arithmetic of one step on `rows` views, x: [rows][size][size][3], first views before second ones; rows is a
+ * multiple of views and at most views * batch. labels: [rows], for cross-entropy alone. Needs net, team, dz and the
+ * loss that loss_config names. announce as net_backward()'s fn; rate is for the message of a loss that is not finite
+ * (ERROR_NUMERIC). */
+int forward_backward_compute(struct forward_backward_stage *stage, const float *x, const int32_t *labels, uint32_t rows,
+	double rate, net_grad_fn *announce, void *ctx, struct loss_result *loss, struct error *err);
 
 int forward_backward_run(void *ctx, struct worker *worker);
 

@@ -40,7 +40,12 @@ static void format_duration(double seconds, char *text, size_t capacity)
 		snprintf(text, capacity, "%lum%02lus", s / 60, s % 60);
 }
 
-/* Adds what is a number, behind its name. */
+static const char *accuracy_word(const struct report_stage *stage)
+{
+	return stage->supervised ? "accuracy" : "acc";
+}
+
+/* Adds what is a number to a line of `capacity` bytes; format has its name. */
 static void add_number(char *line, size_t capacity, const char *format, double value)
 {
 	size_t length = strlen(line);
@@ -63,26 +68,27 @@ static void draw_progress(struct report_state *state, const struct report_item *
 	/* Which ring starves: training waits for batches, or batches wait for training. */
 	fprintf(stderr,
 		"%sepoch %" PRIu64 "/%" PRIu64 "  step %" PRIu64 "/%" PRIu64
-		"  %.0f images/s  loss %.4f  acc %.1f%%%s  lr %.4f  ETA %s  %s%s",
+		"  %.0f images/s  loss %.4f  %s %.1f%%%s  lr %.4f  ETA %s  %s%s",
 		state->terminal ? "\r\033[K" : "", epoch + 1,
 		(stage->end_step + stage->epoch_steps - 1) / stage->epoch_steps, item->step, stage->end_step,
-		steps * stage->batch / seconds, item->loss, 100 * item->accuracy, entropy, item->rate, eta,
-		waited > 0.05 ? "batch ring starves" : "compute-bound", state->terminal ? "" : "\n");
+		steps * stage->batch / seconds, item->loss, accuracy_word(stage), 100 * item->accuracy, entropy,
+		item->rate, eta, waited > 0.05 ? "batch ring starves" : "compute-bound", state->terminal ? "" : "\n");
 	state->drawn_ns = now_ns;
 	state->stalled_ns = stalled_ns;
 }
 
 static void print_epoch(struct report_state *state, const struct report_item *item, double seconds, double rate)
 {
-	char metrics[96] = "", scores[64] = "";
+	char metrics[96] = "", scores[96] = "";
 	add_number(metrics, sizeof metrics, "  entropy %.3f", item->entropy);
 	add_number(metrics, sizeof metrics, "  alignment %.3f", item->alignment);
 	add_number(metrics, sizeof metrics, "  uniformity %.3f", item->uniformity);
-	if (!isnan(item->knn))
-		snprintf(scores, sizeof scores, "  kNN %.2f%%  linear %.2f%%", item->knn, item->linear);
-	fprintf(stderr, "%sepoch %" PRIu64 "  loss %.4f  acc %.2f%%%s  %.0f images/s  %.1f s%s\n",
+	add_number(scores, sizeof scores, "  kNN %.2f%%", item->knn);
+	add_number(scores, sizeof scores, "  linear %.2f%%", item->linear);
+	add_number(scores, sizeof scores, "  top-1 %.2f%%", item->top1);
+	fprintf(stderr, "%sepoch %" PRIu64 "  loss %.4f  %s %.2f%%%s  %.0f images/s  %.1f s%s\n",
 		state->terminal ? "\r\033[K" : "", item->step / state->stage->epoch_steps, item->loss,
-		100 * item->accuracy, metrics, rate, seconds, scores);
+		accuracy_word(state->stage), 100 * item->accuracy, metrics, rate, seconds, scores);
 }
 
 /* Appends a line and syncs it. */
@@ -113,17 +119,18 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 	uint64_t images = (item->step - state->epoch_start_step) * stage->batch;
 	double rate = (double)images / seconds;
 	uint64_t epoch = item->step / stage->epoch_steps;
-	char metrics[160] = "", scores[96] = "", line[512];
+	char metrics[160] = "", scores[128] = "", line[512];
 	add_number(metrics, sizeof metrics, ", \"entropy\": %.17g", item->entropy);
 	add_number(metrics, sizeof metrics, ", \"alignment\": %.17g", item->alignment);
 	add_number(metrics, sizeof metrics, ", \"uniformity\": %.17g", item->uniformity);
-	if (!isnan(item->knn))
-		snprintf(scores, sizeof scores, ", \"knn\": %.6f, \"linear\": %.6f", item->knn, item->linear);
+	add_number(scores, sizeof scores, ", \"knn\": %.6f", item->knn);
+	add_number(scores, sizeof scores, ", \"linear\": %.6f", item->linear);
+	add_number(scores, sizeof scores, ", \"top1\": %.6f", item->top1);
 	/* 17 digits: the number read back is the number computed. */
 	snprintf(line, sizeof line,
-		"{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64
-		", \"loss\": %.17g, \"contrast_acc\": %.17g%s, \"lr\": %.17g%s}\n",
-		epoch, item->step, item->loss, item->accuracy, metrics, item->rate, scores);
+		"{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64 ", \"loss\": %.17g, \"%s\": %.17g%s, \"lr\": %.17g%s}\n",
+		epoch, item->step, item->loss, stage->supervised ? "accuracy" : "contrast_acc",
+		stage->supervised ? 100 * item->accuracy : item->accuracy, metrics, item->rate, scores);
 	int code = append(stage->metrics_fd, stage->metrics_path, line, err);
 	if (code < 0)
 		return code;

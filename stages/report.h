@@ -22,14 +22,16 @@ struct report_item {
 	double entropy, alignment, uniformity; /* likewise, of struct loss_result; NAN: not known */
 	double rate;			       /* learning rate of the last step */
 	double knn, linear;		       /* percent; NAN: not evaluated. Epochs only */
+	double top1;			       /* of the classifier itself; likewise */
 };
 
 struct report_stage {
 	struct ring *reports;	    /* in */
 	const struct ring *batches; /* to say when training starves */
 	uint64_t epoch_steps, end_step, first_step;
-	uint32_t batch; /* images a step */
-	int metrics_fd; /* metrics.jsonl, positioned at its end */
+	uint32_t batch;	 /* images a step */
+	bool supervised; /* accuracy is the classifier's, not the contrastive one */
+	int metrics_fd;	 /* metrics.jsonl, positioned at its end */
 	int timings_fd;
 	const char *metrics_path; /* for messages */
 	const char *timings_path;

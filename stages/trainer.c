@@ -3,18 +3,31 @@
 
 enum { TRAINER_REPORT_SLOTS = 8 };
 
+/* dz and the memory of the loss of the stage's kind. */
+static int create_loss(struct forward_backward_stage *stage, struct arena *arena, struct error *err)
+{
+	unsigned dim = net_output_dim(stage->net);
+	uint32_t rows = stage->views * stage->batch;
+	stage->dz = arena_alloc(arena, "loss", (size_t)rows * dim, sizeof(float), 0, err);
+	if (!stage->dz)
+		return err->code;
+	if (stage->loss_config.kind == LOSS_CROSS_ENTROPY)
+		stage->cross_entropy = cross_entropy_create(arena, rows, dim, err);
+	else
+		stage->loss = contrastive_loss_create(arena, &stage->loss_config, rows, dim, err);
+	return stage->cross_entropy || stage->loss ? 0 : err->code;
+}
+
 int trainer_prepare(struct trainer *trainer, struct arena *arena, struct error *err)
 {
 	struct forward_backward_stage *stage = &trainer->forward_backward;
 	uint64_t params = net_param_count(stage->net), step = stage->progress.step;
-	unsigned dim = net_output_dim(stage->net);
 	struct ring_config gradients = {.name = "gradient ring", .slots = (uint32_t)params, .first = step * params};
 	struct ring_config reports = {
 		.name = "report ring", .slots = TRAINER_REPORT_SLOTS, .slot_bytes = sizeof(struct report_item)};
-	stage->dz = arena_alloc(arena, "loss", (size_t)2 * stage->batch * dim, sizeof(float), 0, err);
-	stage->loss =
-		stage->dz ? contrastive_loss_create(arena, &stage->loss_config, 2 * stage->batch, dim, err) : NULL;
-	stage->gradients = stage->loss ? ring_create(arena, &gradients, err) : NULL;
+	if (create_loss(stage, arena, err) < 0)
+		return err->code;
+	stage->gradients = ring_create(arena, &gradients, err);
 	stage->reports = stage->gradients ? ring_create(arena, &reports, err) : NULL;
 	if (!stage->reports)
 		return err->code;
@@ -25,6 +38,7 @@ int trainer_prepare(struct trainer *trainer, struct arena *arena, struct error *
 	trainer->report.reports = stage->reports;
 	trainer->report.batches = loader_batches(stage->loader);
 	trainer->report.batch = stage->batch;
+	trainer->report.supervised = stage->loss_config.kind == LOSS_CROSS_ENTROPY;
 	trainer->report.epoch_steps = stage->epoch_steps;
 	trainer->report.end_step = stage->end_step;
 	trainer->report.first_step = step;

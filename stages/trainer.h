@@ -22,8 +22,8 @@ struct trainer {
 };
 
 /* Draws rings and the loss's memory from the arena. The caller has filled in: forward_backward's loader, net, team,
- * loss_config, batch, schedule, end_step, epoch_steps, progress, boundary and stopped; optimize's optimizer; report's
- * files and quiet. The rest is set here. */
+ * loss_config, batch, views, schedule, end_step, epoch_steps, progress, boundary and stopped; optimize's optimizer;
+ * report's files and quiet. The rest is set here. */
 int trainer_prepare(struct trainer *trainer, struct arena *arena, struct error *err);
 
 /* Trains from progress.step to end_step, or until stopped() says so. */

@@ -99,7 +99,7 @@ void helper_randomise(struct net *net, uint64_t seed)
 				param->value, param->count, seed * 1000 + i, -sqrtf(3.0f / in), sqrtf(3.0f / in));
 		if (param->kind == PARAM_GAMMA)
 			helper_net_fill(param->value, param->count, seed * 1000 + i, 0.5f, 1.5f);
-		if (param->kind == PARAM_BETA)
+		if (param->kind == PARAM_BETA || param->kind == PARAM_BIAS)
 			helper_net_fill(param->value, param->count, seed * 1000 + i, -0.5f, 0.5f);
 	}
 }

@@ -185,6 +185,32 @@ static struct tensor encode(const struct pass *pass, const struct net_config *co
 	return h;
 }
 
+/* Consumes x: the projection head, or the classifier. */
+static struct tensor project(const struct pass *pass, enum net_head head, struct tensor x)
+{
+	char dense[16], bn[16];
+	bool classifier = net_is_classifier(head);
+	unsigned layers = !classifier ? (unsigned)head : head == NET_HEAD_HIDDEN_CLASSIFIER ? 1 : 0;
+	for (unsigned i = 0; i < layers; i++) {
+		snprintf(dense, sizeof dense, "head.%u", 3 * i);
+		snprintf(bn, sizeof bn, "head.%u", 3 * i + 1);
+		struct tensor next = convolve(pass, dense, &x, 1, 1, 0);
+		free(x.data);
+		x = next;
+		normalise(pass, bn, &x, classifier || i + 1 < layers);
+	}
+	if (!classifier)
+		return x;
+	struct tensor logits = convolve(pass, "fc", &x, 1, 1, 0);
+	double *bias = values(pass, "fc", "bias");
+	assert_non_null(bias);
+	for (size_t i = 0; i < logits.rows * logits.c; i++)
+		logits.data[i] += bias[i % logits.c];
+	free(bias);
+	free(x.data);
+	return logits;
+}
+
 double net64_loss(const struct net64 *twin, const float *x, const float *target, const struct net64_move *move)
 {
 	const struct net_config *config = &twin->config;
@@ -193,15 +219,7 @@ double net64_loss(const struct net64 *twin, const float *x, const float *target,
 	for (size_t i = 0; i < images.rows * images.h * images.w * 3; i++)
 		images.data[i] = (double)x[i];
 	struct tensor z = encode(&pass, config, images);
-	char dense[16], bn[16];
-	for (unsigned i = 0; i < (unsigned)config->head; i++) {
-		snprintf(dense, sizeof dense, "head.%u", 3 * i);
-		snprintf(bn, sizeof bn, "head.%u", 3 * i + 1);
-		struct tensor next = convolve(&pass, dense, &z, 1, 1, 0);
-		free(z.data);
-		z = next;
-		normalise(&pass, bn, &z, i + 1 < (unsigned)config->head);
-	}
+	z = project(&pass, config->head, z);
 	double loss = 0.0;
 	for (size_t i = 0; i < z.rows * z.c; i++)
 		loss += pow(z.data[i] - (double)target[i], 2.0) / 2.0 / (double)z.rows;

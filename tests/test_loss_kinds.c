@@ -109,7 +109,7 @@ static struct loss_result kind_reference(struct kind_problem *p)
 
 static void describe(const struct kind_problem *p, char *text, size_t capacity)
 {
-	snprintf(text, capacity, "%s, %s, %s, t %g, margin %g, %u x %u", contrastive_loss_name(p->config.kind),
+	snprintf(text, capacity, "%s, %s, %s, t %g, margin %g, %u x %u", loss_name(p->config.kind),
 		p->config.negatives == ALL ? "all" : "semi-hard", p->config.normalize ? "normalised" : "raw",
 		p->config.temperature, p->config.margin, p->rows, p->dim);
 }

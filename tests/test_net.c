@@ -135,6 +135,15 @@ static void test_derivatives_no_head(void **state)
 	check_derivatives(small(18, NET_STEM_CIFAR, NET_HEAD_NONE));
 }
 
+static void test_derivatives_classifier(void **state)
+{
+	(void)state;
+	check_derivatives(small(18, NET_STEM_CIFAR, NET_HEAD_CLASSIFIER));
+	struct net_config config = small(18, NET_STEM_CIFAR, NET_HEAD_HIDDEN_CLASSIFIER);
+	config.recompute = NET_RECOMPUTE;
+	check_derivatives(config);
+}
+
 /* -------------------------------------------------------------------------------------------------------- behaviour */
 
 static void test_evaluation_changes_nothing(void **state)
@@ -182,11 +191,12 @@ static void test_evaluation_changes_nothing(void **state)
 static void test_evaluation_net(void **state)
 {
 	(void)state;
-	const unsigned depths[] = {18, 50};
-	for (size_t d = 0; d < 2; d++) {
+	const unsigned depths[] = {18, 50, 18};
+	const enum net_head heads[] = {NET_HEAD_MLP2, NET_HEAD_MLP2, NET_HEAD_HIDDEN_CLASSIFIER};
+	for (size_t d = 0; d < 3; d++) {
 		struct net_fixture train, eval;
 		struct net_data data;
-		struct net_config config = small(depths[d], d == 0 ? NET_STEM_CIFAR : NET_STEM_IMAGENET, NET_HEAD_MLP2);
+		struct net_config config = small(depths[d], d == 0 ? NET_STEM_CIFAR : NET_STEM_IMAGENET, heads[d]);
 		net_fixture_create(&train, &config, 2);
 		net_data_make(&data, train.net, &config);
 		config.training = false;
@@ -207,6 +217,13 @@ static void test_evaluation_net(void **state)
 		assert_memory_equal(net_output(eval.net), net_output(train.net), data.z_count * sizeof(float));
 		assert_memory_equal(net_features(eval.net), net_features(train.net),
 			config.max_rows * net_feature_dim(eval.net) * sizeof(float));
+
+		/* The head afterwards is the head at once. */
+		memcpy(data.dz, net_output(train.net), data.z_count * sizeof(float));
+		net_forward(eval.net, eval.team, data.x, config.max_rows, NET_EVAL, false);
+		memset((float *)net_output(eval.net), 0, data.z_count * sizeof(float));
+		net_forward_head(eval.net, eval.team);
+		assert_memory_equal(net_output(eval.net), data.dz, data.z_count * sizeof(float));
 		net_data_free(&data);
 		net_fixture_destroy(&train);
 		net_fixture_destroy(&eval);
@@ -235,9 +252,10 @@ static int announced(void *ctx, size_t index)
 /* The optimizer may overwrite a value as soon as its gradient is announced: here it writes NaN. */
 static void test_announcements(void **state)
 {
-	const enum net_head heads[] = {NET_HEAD_NONE, NET_HEAD_LINEAR, NET_HEAD_MLP2, NET_HEAD_MLP3};
+	const enum net_head heads[] = {NET_HEAD_NONE, NET_HEAD_LINEAR, NET_HEAD_MLP2, NET_HEAD_MLP3,
+		NET_HEAD_CLASSIFIER, NET_HEAD_HIDDEN_CLASSIFIER};
 	(void)state;
-	for (size_t h = 0; h < 4; h++) {
+	for (size_t h = 0; h < sizeof heads / sizeof heads[0]; h++) {
 		struct net_fixture f;
 		struct net_data data;
 		struct net_config config =
@@ -364,6 +382,31 @@ static void test_init(void **state)
 	assert_float_equal(net_find_buffer(f.net, "bn1.running_mean")->value[5], 0.0f, 0.0f);
 	assert_float_equal(net_find_buffer(f.net, "bn1.running_var")->value[5], 1.0f, 0.0f);
 
+	/* A classifier's: torchvision's names and shapes; the bias 0, and none of BN's statistics. */
+	struct net_fixture classifier;
+	config.head = NET_HEAD_CLASSIFIER;
+	config.head_dim = 1000;
+	net_fixture_create(&classifier, &config, 1);
+	net_init(classifier.net, 11);
+	const struct param *fc = net_find_param(classifier.net, "fc.weight");
+	const struct param *bias = net_find_param(classifier.net, "fc.bias");
+	assert_true(fc->dims == 2 && fc->shape[0] == 1000 && fc->shape[1] == 512);
+	assert_true(bias->dims == 1 && bias->shape[0] == 1000);
+	moments_of(fc, &mean, &deviation, &largest);
+	assert_true(fabs(deviation / 0.01 - 1.0) < 0.01 && largest > 0.04);
+	moments_of(bias, &mean, &deviation, &largest);
+	assert_true(largest == 0.0);
+	assert_int_equal(net_param_count(classifier.net), 62);
+	assert_null(net_find_buffer(classifier.net, "fc.running_mean"));
+	assert_null(net_find_param(classifier.net, "head.0.weight"));
+	net_fixture_destroy(&classifier);
+	config.head = NET_HEAD_HIDDEN_CLASSIFIER;
+	net_fixture_create(&classifier, &config, 1);
+	assert_int_equal(net_param_count(classifier.net), 65);
+	assert_non_null(net_find_param(classifier.net, "head.1.bias"));
+	assert_non_null(net_find_param(classifier.net, "fc.bias"));
+	net_fixture_destroy(&classifier);
+
 	/* A tensor's draw depends on seed and name alone: not on the head beside it. */
 	struct net_fixture other;
 	config.head = NET_HEAD_NONE;
@@ -406,7 +449,7 @@ static void test_bad_options(void **state)
 	struct arena *arena = arena_create(0, &err);
 	const struct net_config good = {.depth = 18, .width = 0.25f, .size = 32, .max_rows = 2, .training = true};
 	(void)state;
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 9; i++) {
 		struct net_config bad = good;
 		if (i == 0)
 			bad.depth = 20;
@@ -424,6 +467,8 @@ static void test_bad_options(void **state)
 			bad.head_dim = 1000000;
 		if (i == 7)
 			bad.size = 100000;
+		if (i == 8)
+			bad.head = NET_HEAD_CLASSIFIER; /* of how many classes? */
 		memset(&err, 0, sizeof err);
 		assert_null(net_create(arena, &bad, 1, &err));
 		assert_int_equal(err.code, ERROR_USAGE);
@@ -576,6 +621,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_derivatives_basic_imagenet),
 		cmocka_unit_test(test_derivatives_bottleneck),
 		cmocka_unit_test(test_derivatives_no_head),
+		cmocka_unit_test(test_derivatives_classifier),
 		cmocka_unit_test(test_evaluation_changes_nothing),
 		cmocka_unit_test(test_evaluation_net),
 		cmocka_unit_test(test_announcements),

@@ -31,6 +31,7 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
 	X(reshuffle, "put records into a random order")                                                                \
 	X(diff, "compare two data sets record by record")                                                              \
 	X(train, "pre-train an encoder with SimCLR")                                                                   \
+	X(finetune, "train a classifier from an encoder's weights")                                                    \
 	X(eval, "evaluate an encoder: kNN, linear probe")                                                              \
 	X(embed, "write the features of every image")                                                                  \
 	X(preview, "draw the augmented views of some images")                                                          \

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "model/cross_entropy.h"
 #include "stages/view_policy.h"
 
 static int check_classes(const struct evaluate_config *config, struct error *err)
@@ -30,6 +31,10 @@ static int create_side(
 	struct runtime *runtime = evaluator->runtime;
 	struct epoch_plan_config plan = {
 		.order = EPOCH_SEQUENTIAL, .limit = limit, .subset_seed = EVALUATE_SUBSET_SEED};
+	if (side == 0) {
+		plan.records = evaluator->config.records;
+		plan.record_count = evaluator->config.record_count;
+	}
 	evaluator->plans[side] = epoch_plan_create(set, &plan, err);
 	if (!evaluator->plans[side])
 		return err->code;
@@ -88,6 +93,40 @@ int evaluator_encode(struct evaluator *evaluator, int side, struct net *net, str
 	int code = encode_images(evaluator->loaders[side], net, runtime->team, runtime->placement, encode_keep,
 		&evaluator->tables[side], err);
 	return code < 0 ? code : check_labels(evaluator, side, err);
+}
+
+struct classifying {
+	struct encode_table *table;
+	struct net *net;
+	struct team *team;
+	uint64_t hits;
+};
+
+/* The encoder's forward has just run on the batch: the head goes on from there. */
+static int classify_batch(
+	void *ctx, uint64_t first, const struct batch *batch, const float *features, struct error *err)
+{
+	struct classifying *classifying = ctx;
+	unsigned classes = net_output_dim(classifying->net);
+	int code = encode_keep(classifying->table, first, batch, features, err);
+	net_forward_head(classifying->net, classifying->team);
+	const float *logits = net_output(classifying->net);
+	for (uint32_t i = 0; i < batch->images; i++)
+		classifying->hits += batch->label[i] >= 0 && cross_entropy_choice(logits + (size_t)i * classes,
+								     classes) == (unsigned)batch->label[i];
+	return code;
+}
+
+int evaluator_classify(struct evaluator *evaluator, struct net *net, double *top1, struct error *err)
+{
+	struct runtime *runtime = evaluator->runtime;
+	struct classifying classifying = {.table = &evaluator->tables[1], .net = net, .team = runtime->team};
+	loader_once(evaluator->loaders[1]);
+	int code = encode_images(
+		evaluator->loaders[1], net, runtime->team, runtime->placement, classify_batch, &classifying, err);
+	if (code == 0)
+		*top1 = 100 * (double)classifying.hits / (double)evaluator->tables[1].count;
+	return code < 0 ? code : check_labels(evaluator, 1, err);
 }
 
 struct probe_data evaluator_data(const struct evaluator *evaluator, int side)

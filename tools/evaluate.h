@@ -10,7 +10,9 @@
 
 struct evaluate_config {
 	const struct shard_set *train, *test;
-	uint64_t limit; /* --limit-images, of train; 0: all */
+	uint64_t limit;		 /* --limit-images, of train; 0: all */
+	const uint64_t *records; /* of train, ascending, copied; NULL: all */
+	uint64_t record_count;
 	unsigned size;	/* side of the net's input, pixels */
 	uint32_t batch; /* images of one forward */
 	unsigned dim;	/* columns of the features */
@@ -34,6 +36,10 @@ void evaluator_destroy(struct evaluator *evaluator);
 /* Fills a table (0 train, 1 test): centre view of every image through the net (NULL: pixels). The net's tensors are not
  * changed. */
 int evaluator_encode(struct evaluator *evaluator, int side, struct net *net, struct error *err);
+
+/* Fills the test table like that, through a net whose head is a classifier, and scores what it says itself: top1 in
+ * percent. */
+int evaluator_classify(struct evaluator *evaluator, struct net *net, double *top1, struct error *err);
 
 int evaluator_knn(struct evaluator *evaluator, struct probe_score *score, struct error *err);
 

@@ -248,6 +248,19 @@ static void clear_value(void *field, enum option_type type)
 	}
 }
 
+struct option_spec option_with_preset(const struct option_table *table, const struct option_spec *spec)
+{
+	struct option_spec with = *spec;
+	const struct option_preset *preset = table->presets;
+	while (preset != NULL && preset->name != NULL && (spec->name == NULL || strcmp(preset->name, spec->name) != 0))
+		preset++;
+	if (preset != NULL && preset->name != NULL) {
+		with.fallback = preset->fallback;
+		with.help = preset->help != NULL ? preset->help : spec->help;
+	}
+	return with;
+}
+
 static int set_defaults(struct options *options, struct error *err)
 {
 	const struct option_table *table = options->table;
@@ -259,9 +272,10 @@ static int set_defaults(struct options *options, struct error *err)
 		if (spec->type == OPTION_TYPE_GROUP)
 			continue;
 		clear_value(option_value(options, spec), spec->type);
-		if (spec->fallback == NULL)
+		const char *fallback = option_with_preset(table, spec).fallback;
+		if (fallback == NULL)
 			continue;
-		int rc = option_set(options, spec, spec->fallback, OPTION_DEFAULT, spec->name, err);
+		int rc = option_set(options, spec, fallback, OPTION_DEFAULT, spec->name, err);
 		if (rc < 0)
 			return rc;
 	}

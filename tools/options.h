@@ -116,6 +116,11 @@ struct option_spec {
 
 enum { OPTIONS_MAX = 128, OPTIONS_ANY = 1 << 20, OPTIONS_GO = -1 };
 
+/* Another default for an option of a shared `spec`, and another text for it where help is not NULL. */
+struct option_preset {
+	const char *name, *fallback, *help;
+};
+
 struct option_table {
 	const char *command; /* "pack" */
 	const struct option_spec *spec;
@@ -125,6 +130,7 @@ struct option_table {
 	const char *operand_help;
 	unsigned operand_min, operand_max;	/* how many; OPTIONS_ANY: no upper limit */
 	const char *examples;			/* lines, each ending in \n; indented by --help */
+	const struct option_preset *presets;	/* ends with a NULL name; NULL: none */
 	void (*notes)(const struct help *help); /* more, between options and examples (tools/help.h); NULL: nothing */
 	/* A command made of modes, each with a table of its own, has none of the above but about, operands and
 	 * examples. */

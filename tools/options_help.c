@@ -62,8 +62,9 @@ const struct option_spec options_general[OPTIONS_GENERAL] = {
 	{.name = "help", .type = OPTION_TYPE_FLAG, .letter = 'h', .help = "print this text"},
 };
 
-static void describe_option(const struct help *help, const struct option_spec *spec)
+static void describe_option(const struct help *help, struct option_spec shown)
 {
+	const struct option_spec *spec = &shown;
 	char left[256], range[96], text[2048];
 	bool is_flag = spec->type == OPTION_TYPE_FLAG;
 	bool on = option_is_on(spec);
@@ -146,11 +147,11 @@ void options_describe(const struct help *help, const struct option_table *table)
 		if (table->spec[i].type == OPTION_TYPE_GROUP)
 			help_heading(help, table->spec[i].name);
 		else
-			describe_option(help, &table->spec[i]);
+			describe_option(help, option_with_preset(table, &table->spec[i]));
 	}
 	help_heading(help, "General");
 	for (size_t i = 0; i < OPTIONS_GENERAL; i++)
-		describe_option(help, &options_general[i]);
+		describe_option(help, options_general[i]);
 	if (table->notes != NULL)
 		table->notes(help);
 }

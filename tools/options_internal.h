@@ -49,4 +49,7 @@ void options_describe(const struct help *help, const struct option_table *table)
 /* Reads an ini-style file of the options' own names. */
 int options_read_file(struct options *options, const char *path, struct error *err);
 
+/* The entry as this table has it: with its preset's default and text. */
+struct option_spec option_with_preset(const struct option_table *table, const struct option_spec *spec);
+
 #endif

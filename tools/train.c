@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ringclr train: the options; starts or resumes a run and sees it to its end. */
+/* ringclr train, and finetune, which is train with other defaults: the options; starts or resumes a run and sees it to
+ * its end. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -44,11 +45,22 @@ static const struct option_spec spec[] = {
 	OPTION_CHOICE(struct train_options, head, "head", "none|linear|mlp2|mlp3", "mlp2", "projection head"),
 	OPTION_U64(struct train_options, head_dim, "head-dim", "N", "128", 1, 65535, "columns of z"),
 	MODEL_OPTIONS(struct train_options, compute),
+	OPTION_GROUP("Start"),
+	OPTION_STRING(struct train_options, init, "init", "RUN|FILE.safetensors", NULL,
+		"start from the encoder in this run or file (torchvision's too), and take model, width, stem and size "
+		"from it; size may be given anew"),
+	OPTION_CHOICE(struct train_options, init_from, "init-from", "h|head1", "h",
+		"of --init, with cross-entropy, what the classifier stands on: the encoder's h, or the first hidden "
+		"layer "
+		"of the projection head, which is then taken over too (SimCLRv2)"),
 	OPTION_GROUP("Training"),
+	OPTION_CHOICE(struct train_options, loss, "loss", "nt-xent|nt-logistic|margin|cross-entropy", "nt-xent",
+		"the first three are contrastive, on z (SimCLR, section 5.1). cross-entropy: supervised, a classifier "
+		"on the images' labels in the head's place, one view of each "
+		"image. Its defaults, where nothing is given: --views crop-flip, --optimizer sgd, --lr 0.1, "
+		"--weight-decay 1e-4, --warmup-epochs 5, at any size (He et al. 2016, Goyal et al. 2017)"),
 	OPTION_U64(struct train_options, batch, "batch", "N", "256", 1, 65536, "images of one step (2N views)"),
 	OPTION_U64(struct train_options, epochs, "epochs", "N", "100", 1, 1000000, "passes over the data"),
-	OPTION_CHOICE(
-		struct train_options, loss, "loss", "nt-xent|nt-logistic|margin", "nt-xent", "contrastive loss, on z"),
 	OPTION_DOUBLE(struct train_options, temperature, "temperature", "T", "0.5", 1e-3, 100,
 		"divides similarities in NT-Xent, NT-Logistic and the entropy that is reported; 0.1 when views are "
 		"over 32 pixels"),
@@ -72,6 +84,12 @@ static const struct option_spec spec[] = {
 	OPTION_GROUP("Data and views"),
 	OPTION_U64(struct train_options, limit_images, "limit-images", "N", "0", 0, UINT64_MAX,
 		"train on a fixed random subset of so many images; 0: all"),
+	OPTION_DOUBLE(struct train_options, label_fraction, "label-fraction", "F", "1", 1e-6, 1,
+		"of cross-entropy: train on this fraction of the labelled images, as many of every class (or all, if "
+		"it has fewer): those that 'pack --label-fraction' keeps. 0.01 and 0.1 are SimCLR's"),
+	OPTION_U64(struct train_options, split_seed, "split-seed", "N", "0", 0, UINT64_MAX,
+		"of --label-fraction: another number draws other images; as pack's, and not of --seed, so that runs "
+		"of different seeds see the same"),
 	OPTION_CHOICE(struct train_options, order, "order", "auto|full|window", "auto",
 		"full: a permutation of all images; window: whole blocks in random order, shuffled within a window. "
 		"auto: "
@@ -80,26 +98,46 @@ static const struct option_spec spec[] = {
 		"half of --mem, or of the machine's memory; else window"),
 	OPTION_U64(struct train_options, window, "window", "BLOCKS", "64", 1, 65536, "blocks of a window"),
 	OPTION_STRING(struct train_options, views, "views", "TEXT", "simclr",
-		"how the two views of an image are made: one policy for both, or two, as listed below"),
+		"how the views of an image are made, as listed below: one policy for both, or two; with cross-entropy "
+		"the policy of the one view"),
 	OPTION_DOUBLE(struct train_options, strength, "strength", "S", "0.5", 0, 4,
 		"of simclr's colour jitter; 1 when views are over 32 pixels"),
 	OPTION_DOUBLE(struct train_options, area_min, "area-min", "A", "0.08", 0.001, 1,
 		"smallest share of the image that a crop without arguments keeps"),
 	OPTION_GROUP("Evaluation"),
-	OPTION_STRING(struct train_options, test, "test", "SHARD", NULL, "shard to test on, by kNN and linear probe"),
+	OPTION_STRING(struct train_options, test, "test", "SHARD", NULL,
+		"shard to test on, by kNN and linear probe, or kNN and the classifier itself"),
 	OPTION_U64(struct train_options, eval_every, "eval-every", "EPOCHS", "0", 0, 1000000,
 		"evaluate so often; 0: at the end only"),
 	OPTION_U64(struct train_options, knn_k, "knn-k", "K", "200", 1, 100000, "neighbours that vote"),
 	RUNTIME_OPTIONS(struct train_options, runtime),
 	AUTOTUNE_OPTION(struct train_options, runtime),
+	/* finetune's own: FINETUNE_ONLY entries. */
+	OPTION_GROUP("Labelled images"),
+	OPTION_STRING(struct train_options, train, "train", "SHARD", NULL, "shard or set to train on", .required = true,
+		.incidental = true),
+};
+
+enum { FINETUNE_ONLY = 2 };
+
+/* RECIPE: Evaluation, fine-tune (Chen et al. 2020, appendix B.5); the schedule stays the cosine of the paper's code. */
+static const struct option_preset finetune_presets[] = {
+	{"loss", "cross-entropy", "finetune is for cross-entropy"},
+	{"epochs", "30", "passes over the labelled images; 60 where --label-fraction is under 0.1"},
+	{"optimizer", "sgd", NULL},
+	{"lr", "0.05", "base rate"},
+	{"weight-decay", "0", "of weights, not of BN and biases"},
+	{"warmup-epochs", "0", NULL},
+	{"views", "crop-flip", "how the view of an image is made, as listed below"},
+	{NULL, NULL, NULL},
 };
 
 const struct option_table command_train_table = {
 	.command = "train",
 	.spec = spec,
-	.count = sizeof spec / sizeof spec[0],
+	.count = sizeof spec / sizeof spec[0] - FINETUNE_ONLY,
 	.about = "Pre-trains a ResNet with SimCLR from packed shards: two random views of each image, a contrastive "
-		 "loss, LARS. "
+		 "loss, LARS. With --loss cross-entropy, trains the same net on labels. "
 		 "Writes RUN/run.json, "
 		 "RUN/metrics.jsonl (a line an epoch; the same for the same options and data), RUN/timings.jsonl and "
 		 "RUN/checkpoint.safetensors. Ctrl-C finishes the step, saves and exits 130; --resume goes on to the "
@@ -114,7 +152,29 @@ const struct option_table command_train_table = {
 		    "ringclr train train.ring -o small --width 0.25 --epochs 20 --warmup-epochs 2\n"
 		    "ringclr train train.ring --dry-run --batch 1024 --mem 8G\n"
 		    "ringclr train train.ring -o run --views 'simclr | simclr solarize'\n"
+		    "ringclr train train.ring --test test.ring --loss cross-entropy -o supervised\n"
 		    "ringclr train train.ring -o run --resume\n",
+};
+
+const struct option_table command_finetune_table = {
+	.command = "finetune",
+	.spec = spec,
+	.count = sizeof spec / sizeof spec[0],
+	.about = "Trains encoder and classifier on labels from the weights of RUN: 'ringclr train --init RUN --loss "
+		 "cross-entropy' with the protocol of SimCLR's paper as defaults: SGD with Nesterov momentum at a rate "
+		 "of 0.05 for each 256 images, crops and flips, no warm-up, no weight decay; 60 epochs for a fraction "
+		 "under 0.1 of the labels, else 30. Everything else is as in 'ringclr train'. From scratch on the same "
+		 "images: 'ringclr train --loss cross-entropy --label-fraction F'.",
+	.operands = "RUN|FILE.safetensors",
+	.operand_help = "run whose encoder to start from, or a file of weights",
+	.operand_min = 1,
+	.operand_max = 1,
+	.presets = finetune_presets,
+	.notes = views_option_help,
+	.examples = "ringclr finetune run --train train.ring --test test.ring --label-fraction 0.1 -o tenth\n"
+		    "ringclr finetune run --train train.ring --test test.ring --label-fraction 0.01 --init-from head1 "
+		    "-o hundredth\n"
+		    "ringclr finetune run --train train.ring --test test.ring -o tenth --resume\n",
 };
 
 /* The arena's message names what any command could do; bf16 is this one's own way out. */
@@ -187,6 +247,7 @@ static int run_dry(struct train_job *job)
 	return status;
 }
 
+/* Nothing for what was not measured. */
 static void add_metric(cJSON *result, const char *name, double value)
 {
 	if (!isnan(value))
@@ -204,43 +265,76 @@ static int print_result(const struct train_job *job, bool interrupted)
 	cJSON_AddBoolToObject(result, "interrupted", interrupted);
 	if (last->step > 0) {
 		cJSON_AddNumberToObject(result, "loss", last->loss);
-		cJSON_AddNumberToObject(result, "contrast_acc", last->accuracy);
+		if (job->options.loss == LOSS_CROSS_ENTROPY)
+			cJSON_AddNumberToObject(result, "accuracy", 100 * last->accuracy);
+		else
+			cJSON_AddNumberToObject(result, "contrast_acc", last->accuracy);
 		add_metric(result, "entropy", last->entropy);
 		add_metric(result, "alignment", last->alignment);
 		add_metric(result, "uniformity", last->uniformity);
-		if (!isnan(last->knn)) {
-			cJSON_AddNumberToObject(result, "knn", last->knn);
-			cJSON_AddNumberToObject(result, "linear", last->linear);
-		}
+		add_metric(result, "knn", last->knn);
+		add_metric(result, "linear", last->linear);
+		add_metric(result, "top1", last->top1);
 	}
 	return json_print(result);
 }
 
+/* To the run's end; the result is the exit code. */
+static int run_command(struct train_job *job)
+{
+	const char *command = job->parsed.table->command;
+	struct error err = {0};
+	int status;
+	command_catch_interrupts();
+	if (job->options.dry_run) {
+		status = run_dry(job);
+	} else if (run_job(job, &err) < 0) {
+		status = command_fail(command, &err);
+	} else {
+		bool interrupted = command_interrupted() && job->trainer->forward_backward.progress.step <
+								    job->trainer->forward_backward.end_step;
+		status = job->options.json ? print_result(job, interrupted) : EXIT_OK;
+		if (interrupted) {
+			command_note(command, "stopped after step %" PRIu64 "; go on with --resume",
+				job->trainer->forward_backward.progress.step);
+			status = EXIT_INTERRUPTED;
+		} else if (!job->options.quiet) {
+			command_note(command, "done: %s", job->files.checkpoint);
+		}
+	}
+	train_clean_up(job);
+	return status;
+}
+
+static struct train_job job; /* large: paths and options */
+
 int command_train(int argc, char **argv)
 {
-	static struct train_job job; /* large: paths and options */
 	job = (struct train_job){.files = {.metrics_fd = -1, .timings_fd = -1}};
 	int status = options_parse(&job.parsed, &command_train_table, &job.options, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
-	command_catch_interrupts();
+	job.shards = job.parsed.operands;
+	job.shard_count = job.parsed.operand_count;
+	return run_command(&job);
+}
+
+int command_finetune(int argc, char **argv)
+{
+	job = (struct train_job){.files = {.metrics_fd = -1, .timings_fd = -1}, .finetune = true};
+	int status = options_parse(&job.parsed, &command_finetune_table, &job.options, argc, argv);
+	if (status != OPTIONS_GO)
+		return status;
 	struct error err = {0};
-	if (job.options.dry_run) {
-		status = run_dry(&job);
-	} else if (run_job(&job, &err) < 0) {
-		status = command_fail("train", &err);
-	} else {
-		bool interrupted = command_interrupted() &&
-				   job.trainer->forward_backward.progress.step < job.trainer->forward_backward.end_step;
-		status = job.options.json ? print_result(&job, interrupted) : EXIT_OK;
-		if (interrupted) {
-			command_note("train", "stopped after step %" PRIu64 "; go on with --resume",
-				job.trainer->forward_backward.progress.step);
-			status = EXIT_INTERRUPTED;
-		} else if (!job.options.quiet) {
-			command_note("train", "done: %s", job.files.checkpoint);
-		}
+	if (job.options.init) {
+		error_set(&err, ERROR_USAGE, "--init %s: the weights to start from are the argument RUN already",
+			job.options.init);
+		status = command_fail("finetune", &err);
+		options_free(&job.parsed);
+		return status;
 	}
-	train_clean_up(&job);
-	return status;
+	job.options.init = job.parsed.operands[0];
+	job.shards = &job.options.train;
+	job.shard_count = 1;
+	return run_command(&job);
 }

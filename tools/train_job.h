@@ -3,6 +3,7 @@
  * What the files of `ringclr train` share: its options and everything that one run holds.
  *
  *   train.c        the option table; starts the run, sees it to its end, prints the result
+ *   train_supervised.c  what cross-entropy and --init change of that
  *   train_setup.c  options -> data, net, loader, files, pipeline: all that is there before the first step
  *   train_report.c what --report writes
  *   train_plan.c   what that comes to: memory, work, and a prediction
@@ -20,13 +21,23 @@
 
 struct train_options {
 	const char *output, *test, *model, *trace, *report, *views;
-	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min, margin;
+	const char *init, *train; /* train: of finetune */
+	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min, margin,
+		label_fraction;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
-	unsigned stem, head, optimizer, lr_scaling, order, loss,
-		negatives; /* places in their choices, which are the enums' */
+	uint64_t split_seed;
+	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
+	unsigned loss, negatives, init_from;
 	bool resume, quiet, json, dry_run, normalize;
 	struct model_options compute;
 	struct runtime_options runtime;
+};
+
+/* Where weights come from at the start, with --init. */
+struct train_start {
+	char path[4096];
+	char model[16]; /* the option's text */
+	struct checkpoint_about about;
 };
 
 /* Everything that one run holds. */
@@ -35,7 +46,13 @@ struct train_job {
 	struct options parsed;
 	struct runtime runtime;
 	struct run_files files;
+	const char *const *shards; /* to train on */
+	unsigned shard_count;
+	bool finetune; /* `ringclr finetune`, whose operand is --init */
 	struct shard_set *data, *test;
+	uint64_t *subset; /* records of --label-fraction; NULL: all */
+	uint64_t subset_count;
+	struct train_start start;
 	struct epoch_plan *plan;
 	struct view_policies policies;
 	struct net *net;

@@ -48,8 +48,9 @@ static void count(const struct train_job *job, struct train_plan *plan)
 		.end_step = stage->end_step,
 		.total_bytes = arena_used_bytes(job->runtime.arena),
 		.limit_bytes = job->options.runtime.mem,
-		.rows = 2 * stage->batch,
+		.rows = stage->views * stage->batch,
 	};
+	plan->views = stage->views;
 	for (size_t i = 0; i < net_param_count(job->net); i++)
 		plan->parameters += net_param(job->net, i)->count;
 	plan->step_flops = plan->view_flops * plan->rows;
@@ -74,7 +75,10 @@ static int time_step(struct train_job *job, const float *x, uint32_t rows, doubl
 {
 	struct loss_result loss;
 	uint64_t start_ns = meter_now_ns();
-	int code = forward_backward_compute(&job->trainer->forward_backward, x, rows, 0, update_param, job, &loss, err);
+	/* The batch's labels, as they are: zeros. */
+	struct batch batch = loader_batch(job->loader, 0, ring_slot_memory(loader_batches(job->loader), 0));
+	int code = forward_backward_compute(
+		&job->trainer->forward_backward, x, batch.label, rows, 0, update_param, job, &loss, err);
 	*seconds = (double)(meter_now_ns() - start_ns) * 1e-9;
 	return code == ERROR_INTERRUPTED ? error_set(err, code, "stopped") : code;
 }
@@ -117,7 +121,8 @@ static uint32_t choose_rows(const struct train_plan *plan, double row_s)
 		share = room / (double)plan->total_bytes;
 	if (full_s * share > TIMED_MOST_S)
 		share = TIMED_MOST_S / full_s;
-	return 2 * (uint32_t)(0.5 * plan->rows * share);
+	uint32_t images = plan->rows / plan->views;
+	return plan->views * (uint32_t)(images * share);
 }
 
 static int predict(struct train_job *job, struct train_plan *plan, struct error *err)

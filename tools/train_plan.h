@@ -17,7 +17,8 @@ struct train_plan {
 	uint64_t first_step, end_step;	   /* of the run; first is not 0 when it goes on from a checkpoint */
 	uint64_t total_bytes, limit_bytes; /* limit 0: none */
 	uint64_t machine_bytes, available_bytes;
-	/* The prediction: timed_steps steps of timed_rows views took step_s each, brought to 2N views. */
+	/* The prediction: timed_steps steps of timed_rows views took step_s each, brought to all of a step's. */
+	uint32_t views; /* of an image */
 	uint32_t rows, timed_rows;
 	unsigned timed_steps;
 	double step_s;

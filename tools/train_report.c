@@ -129,6 +129,21 @@ static void put_verdict(struct html *html, const struct train_job *job)
 	fputs("</p></div>\n", html->out);
 }
 
+static bool is_supervised(const struct train_job *job)
+{
+	return job->trainer->forward_backward.loss_config.kind == LOSS_CROSS_ENTROPY;
+}
+
+/* Nothing for what was not evaluated. */
+static void put_score(struct html *html, const char *name, double score)
+{
+	char text[48];
+	if (isnan(score))
+		return;
+	snprintf(text, sizeof text, "%.1f%%", score);
+	html_tile(html, text, name);
+}
+
 static void put_tiles(struct html *html, const struct train_job *job)
 {
 	const struct sampler *sampler = &job->watch->sampler;
@@ -140,15 +155,12 @@ static void put_tiles(struct html *html, const struct train_job *job)
 	if (job->last_epoch.step > 0) {
 		html_tile(html, chart_number(job->last_epoch.loss, number), "loss, last epoch");
 		snprintf(text, sizeof text, "%.1f%%", 100 * job->last_epoch.accuracy);
-		html_tile(html, text, "contrastive accuracy");
+		html_tile(html, text, is_supervised(job) ? "training accuracy" : "contrastive accuracy");
 		if (!isnan(job->last_epoch.entropy))
 			html_tile(html, chart_number(job->last_epoch.entropy, number), "entropy, nats");
-		if (!isnan(job->last_epoch.knn)) {
-			snprintf(text, sizeof text, "%.1f%%", job->last_epoch.knn);
-			html_tile(html, text, "kNN");
-			snprintf(text, sizeof text, "%.1f%%", job->last_epoch.linear);
-			html_tile(html, text, "linear");
-		}
+		put_score(html, "top-1", job->last_epoch.top1);
+		put_score(html, "kNN", job->last_epoch.knn);
+		put_score(html, "linear", job->last_epoch.linear);
 	}
 	snprintf(text, sizeof text, "%.0f MiB", (double)arena_used_bytes(job->runtime.arena) / (1 << 20));
 	html_tile(html, text, "memory planned");
@@ -165,21 +177,32 @@ static void put_steps(struct html *html, const struct measures *measures)
 	html_card_end(html);
 }
 
+static void put_curves(struct html *html, const struct train_job *job)
+{
+	struct train_watch *watch = job->watch;
+	char note[64];
+	snprintf(note, sizeof note, "%s, over steps.", loss_name(job->trainer->forward_backward.loss_config.kind));
+	put_curve(html, watch, &watch->loss, "Loss", note);
+	if (is_supervised(job))
+		put_curve(html, watch, &watch->accuracy, "Training accuracy, percent",
+			"How often the classifier's first choice is the image's label; over steps.");
+	else
+		put_curve(html, watch, &watch->accuracy, "Contrastive accuracy, percent",
+			"How often the other view of the same image is the nearest; over steps.");
+}
+
 static int write_report(struct train_job *job, const cJSON *options, struct error *err)
 {
 	struct train_watch *watch = job->watch;
 	struct html html;
 	char title[512];
-	snprintf(title, sizeof title, "ringclr train: %s", job->options.output);
+	snprintf(title, sizeof title, "ringclr %s: %s", job->parsed.table->command, job->options.output);
 	if (html_begin(&html, title, err) < 0)
 		return err->code;
 	put_verdict(&html, job);
 	put_tiles(&html, job);
 	html_grid_begin(&html);
-	snprintf(title, sizeof title, "%s, over steps.", contrastive_loss_name((enum loss_kind)job->options.loss));
-	put_curve(&html, watch, &watch->loss, "Loss", title);
-	put_curve(&html, watch, &watch->accuracy, "Contrastive accuracy, percent",
-		"How often the other view of the same image is the nearest; over steps.");
+	put_curves(&html, job);
 	report_shares(&html, &watch->measures);
 	report_rate(&html, &watch->sampler);
 	report_rings(&html, &watch->sampler);

@@ -6,11 +6,14 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "tools/command.h"
 #include "tools/autotune.h"
 #include "tools/train_job.h"
 #include "tools/train_report.h"
+#include "tools/train_supervised.h"
 
 /* The paper's ImageNet values where the user gave none and views are large. */
 static void apply_size_defaults(struct train_options *o, const struct options *parsed)
@@ -41,7 +44,7 @@ static int settle_precision(struct train_options *o, struct error *err)
 static int check_loss(const struct train_options *o, const struct options *parsed, struct error *err)
 {
 	bool semi_hard = o->negatives == LOSS_NEGATIVES_SEMI_HARD;
-	if (semi_hard && o->loss == LOSS_NT_XENT)
+	if (semi_hard && (o->loss == LOSS_NT_XENT || o->loss == LOSS_CROSS_ENTROPY))
 		return error_set(err, ERROR_USAGE,
 			"--negatives semi-hard is for --loss nt-logistic and margin: leave it out, or choose one of "
 			"them; nt-xent takes all negatives and weighs them by itself");
@@ -55,12 +58,31 @@ static int check_loss(const struct train_options *o, const struct options *parse
 	return 0;
 }
 
+static uint32_t count_views(const struct train_job *job)
+{
+	return job->options.loss == LOSS_CROSS_ENTROPY ? 1 : 2;
+}
+
 static int settle_views(struct train_job *job, struct error *err)
 {
 	const struct train_options *o = &job->options;
-	const struct view_defaults defaults = {
-		.size = (uint32_t)o->size, .views = 2, .strength = (float)o->strength, .area_min = (float)o->area_min};
-	return views_option_parse(&job->policies, o->views, &defaults, 2, err);
+	const uint32_t views = count_views(job);
+	const struct view_defaults defaults = {.size = (uint32_t)o->size,
+		.views = views,
+		.strength = (float)o->strength,
+		.area_min = (float)o->area_min};
+	return views_option_parse(&job->policies, o->views, &defaults, views, err);
+}
+
+/* What a run that begins can be refused for before its folder is made; settled again when all options are known. */
+static int check_early(struct train_job *job, struct error *err)
+{
+	int code = check_loss(&job->options, &job->parsed, err);
+	if (code == 0)
+		code = train_start_open(job, err);
+	if (code == 0)
+		code = train_settle_loss(job, err);
+	return code < 0 ? code : settle_views(job, err);
 }
 
 /* Decides between a fresh start and going on; on going on, takes the run's options from its record. */
@@ -70,9 +92,9 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 	*go_on = false;
 	if (!o->output && !o->dry_run)
 		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr train --help'");
-	/* Before a folder is made; again when all options are known. */
-	if (!o->resume && (check_loss(o, &job->parsed, err) < 0 || settle_views(job, err) < 0))
+	if (!o->resume && check_early(job, err) < 0)
 		return err->code;
+	const char *operand = job->finetune ? o->init : NULL;
 	int code = o->output ? run_files_locate(&job->files, o->output, !o->dry_run, err) : 0;
 	if (code < 0)
 		return code;
@@ -91,20 +113,28 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 		if (code == 0)
 			code = options_compare(&job->parsed, options, NULL, err);
 		cJSON_Delete(record);
+		if (code == 0 && operand && o->init && strcmp(operand, o->init) != 0)
+			code = error_set(
+				err, ERROR_MISMATCH, "%s began from %s, not from %s", o->output, o->init, operand);
 		if (code < 0)
 			return code;
-	} else if (o->resume && !o->dry_run) {
-		command_note("train", "%s: nothing to resume yet; starting", o->output);
+	} else {
+		if (o->resume && !o->dry_run)
+			command_note("train", "%s: nothing to resume yet; starting", o->output);
+		if (train_start_open(job, err) < 0)
+			return err->code;
 	}
 	apply_size_defaults(o, &job->parsed);
+	if (train_settle_loss(job, err) < 0)
+		return err->code;
 	return settle_precision(o, err);
 }
 
 static int open_data(struct train_job *job, struct error *err)
 {
 	struct train_options *o = &job->options;
-	job->data = runtime_open_shards(&job->runtime, job->parsed.operands, job->parsed.operand_count, err);
-	if (!job->data)
+	job->data = runtime_open_shards(&job->runtime, job->shards, job->shard_count, err);
+	if (!job->data || train_draw_labelled(job, err) < 0)
 		return err->code;
 	if (o->test) {
 		job->test = runtime_open_shards(&job->runtime, &o->test, 1, err);
@@ -120,6 +150,8 @@ static int open_data(struct train_job *job, struct error *err)
 	struct epoch_plan_config plan = {
 		.order = order,
 		.seed = o->seed,
+		.records = job->subset,
+		.record_count = job->subset_count,
 		.limit = o->limit_images,
 		.subset_seed = EVALUATE_SUBSET_SEED,
 		.window = (uint32_t)o->window,
@@ -140,9 +172,7 @@ static int create_model(struct train_job *job, struct error *err)
 		.width = (float)o->width,
 		.size = (unsigned)o->size,
 		.stem = (enum net_stem)o->stem,
-		.head = (enum net_head)o->head,
-		.head_dim = (unsigned)o->head_dim,
-		.max_rows = (uint32_t)(2 * o->batch),
+		.max_rows = (uint32_t)(count_views(job) * o->batch),
 		.training = true,
 		.isa = job->runtime.isa,
 		.precision = (enum precision)o->compute.precision,
@@ -153,6 +183,7 @@ static int create_model(struct train_job *job, struct error *err)
 		return err->code;
 	if (net.stem == NET_STEM_AUTO)
 		net.stem = net.size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
+	train_choose_head(job, &net);
 	job->about.net = net;
 	job->about.fingerprint = shard_set_fingerprint(job->data);
 	job->net = net_create(job->runtime.arena, &net, team_threads(job->runtime.team), err);
@@ -199,20 +230,22 @@ static int create_loader(struct train_job *job, struct error *err)
 		.train = job->data,
 		.test = job->test,
 		.limit = o->limit_images,
+		.records = job->subset,
+		.record_count = job->subset_count,
 		.size = (unsigned)o->size,
-		.batch = (uint32_t)(o->batch < 128 ? 2 * o->batch : 256),
+		.batch = (uint32_t)(count_views(job) * o->batch < 256 ? count_views(job) * o->batch : 256),
 		.dim = net_feature_dim(job->net),
 		.knn_k = (unsigned)o->knn_k,
 	};
 	return evaluator_create(&job->evaluator, &job->runtime, &evaluation, err);
 }
 
-/* Initial weights, or the checkpoint's. */
+/* Initial weights (drawn, or --init's), or the checkpoint's. */
 static int load_state(struct train_job *job, bool go_on, struct error *err)
 {
 	net_init(job->net, job->options.seed);
 	if (!go_on)
-		return 0;
+		return train_start_load(job, err);
 	struct checkpoint_about about = {0};
 	struct safetensors *file = safetensors_open(job->files.checkpoint, err);
 	if (!file)
@@ -221,7 +254,7 @@ static int load_state(struct train_job *job, bool go_on, struct error *err)
 	if (code == 0 && about.fingerprint != job->about.fingerprint)
 		code = error_set(err, ERROR_MISMATCH,
 			"%s: was trained on other data than %s%s; resume with the same shards", job->files.checkpoint,
-			job->parsed.operands[0], job->parsed.operand_count > 1 ? " and the others" : "");
+			job->shards[0], job->shard_count > 1 ? " and the others" : "");
 	if (code == 0)
 		code = checkpoint_load_net(job->files.checkpoint, file, job->net, err);
 	if (code == 0)
@@ -231,13 +264,30 @@ static int load_state(struct train_job *job, bool go_on, struct error *err)
 	return code;
 }
 
+/* A classifier is scored by itself, and by the kNN of its h; there is nothing that a linear probe would add. */
+static int evaluate_classifier(struct train_job *job, struct report_item *report, struct error *err)
+{
+	struct probe_score knn = {0};
+	int code = evaluator_encode(&job->evaluator, 0, job->net, err);
+	if (code == 0)
+		code = evaluator_classify(&job->evaluator, job->net, &report->top1, err);
+	if (code == 0)
+		code = evaluator_knn(&job->evaluator, &knn, err);
+	report->knn = knn.top1;
+	return code;
+}
+
 static int on_evaluate(void *ctx, const struct train_progress *progress, struct report_item *report, struct error *err)
 {
 	struct train_job *job = ctx;
 	uint64_t epoch = progress->step / job->trainer->forward_backward.epoch_steps;
 	uint64_t every = job->options.eval_every;
 	bool due = epoch == job->options.epochs || (every > 0 && epoch % every == 0);
-	if (job->test && due) {
+	if (job->test && due && job->options.loss == LOSS_CROSS_ENTROPY) {
+		int code = evaluate_classifier(job, report, err);
+		if (code < 0)
+			return code;
+	} else if (job->test && due) {
 		/* A short path of weights: the full 45 are `ringclr eval`'s. */
 		static const double ridges[] = {1e-2, 1e-3, 1e-4, 1e-5};
 		struct probe_score knn = {0}, linear = {0};
@@ -285,6 +335,7 @@ static int prepare_trainer(struct train_job *job, struct error *err)
 			.normalize = o->normalize,
 			.temperature = o->temperature,
 			.margin = o->margin},
+		.views = count_views(job),
 		.batch = (uint32_t)o->batch,
 		.schedule = &job->schedule,
 		.end_step = steps * o->epochs,
@@ -377,6 +428,7 @@ void train_clean_up(struct train_job *job)
 	evaluator_destroy(&job->evaluator);
 	loader_destroy(job->loader);
 	epoch_plan_destroy(job->plan);
+	free(job->subset);
 	shard_set_close(job->test);
 	shard_set_close(job->data);
 	runtime_stop(&job->runtime);
