@@ -41,6 +41,8 @@ static const struct loss_kernel *const loss_kernels[] = {
 
 static int check_config(const struct loss_config *config, struct error *err)
 {
+	if (config->kind == LOSS_CROSS_ENTROPY)
+		return error_set(err, ERROR_USAGE, "loss: cross-entropy is not contrastive: it needs labels");
 	if (!(config->temperature > 0) || !isfinite(config->temperature))
 		return error_set(err, ERROR_USAGE, "loss: temperature %g: give a number over 0", config->temperature);
 	if (!(config->margin >= 0) || !isfinite(config->margin))
