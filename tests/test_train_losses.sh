@@ -1,6 +1,6 @@
 #!/bin/sh
 # Training by each loss: it falls, the metrics are in every place that reports them, combinations that mean nothing are refused, and
-# a checkpoint from before the metrics is gone on with. Prints TAP.
+# a run from before the metrics is gone on with. Prints TAP.
 set -u
 
 # shellcheck source=tests/helper_tap.sh
@@ -48,7 +48,7 @@ told() {
 	grep -q '^epoch 6  loss .*  acc .*  entropy [0-9.]*  alignment [0-9.]*  uniformity -[0-9.]*  ' "$dir/lines"
 }
 
-# A run that stopped within an epoch, its checkpoint as it was before the metrics: that epoch's line lacks them, the next ones not.
+# A run that stopped within an epoch, its checkpoint and record as they were before losses and metrics: that epoch's line lacks them, the next ones not.
 older_checkpoint() {
 	for delay in 0.2 0.3 0.4 0.25 0.35 0.5 0.6 0.8; do
 		rm -rf "$dir/old"
@@ -63,7 +63,7 @@ older_checkpoint() {
 		step=0
 	done
 	[ "$step" -gt 0 ] || { echo "no run stopped within an epoch"; return 77; }
-	python3 - "$dir/old/checkpoint.safetensors" <<'END' || return 1
+	python3 - "$dir/old/checkpoint.safetensors" "$dir/old/run.json" <<'END' || return 1
 import json
 import struct
 import sys
@@ -75,6 +75,10 @@ for name in ("entropy", "alignment", "uniformity"):
 text = json.dumps(header).encode()
 text += b" " * (-len(text) % 8)
 open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + data[8 + size:])
+record = json.load(open(sys.argv[2]))
+for name in ("loss", "negatives", "normalize", "margin"):
+    del record["options"][name]
+json.dump(record, open(sys.argv[2], "w"))
 END
 	"$ringclr" train "$dir/train.ring" -o "$dir/old" --resume --quiet || return 1
 	cat "$dir/old/metrics.jsonl"
@@ -97,7 +101,7 @@ ok "NT-Logistic with semi-hard negatives falls" falls 0.98 --loss nt-logistic --
 ok "the margin loss falls" falls 0.9 --loss margin
 ok "the margin loss with semi-hard negatives falls" falls 0.98 --loss margin --negatives semi-hard --margin 1
 ok "the epoch's line says the metrics" told
-ok "a checkpoint from before the metrics is gone on with" older_checkpoint
+ok "a run from before the metrics is gone on with" older_checkpoint
 ok "semi-hard negatives of NT-Xent are refused" fails 2 "leave it out, or choose" train "$dir/no" --negatives semi-hard
 ok "so are those within no margin" fails 2 "give a margin over 0" train "$dir/no" --loss margin --negatives semi-hard --margin 0
 ok "and a margin that nothing asks for" fails 2 "leave it out, or choose" train "$dir/no" --loss nt-logistic --margin 0.5
