@@ -373,6 +373,39 @@ static void test_help(void **state)
 	free(text);
 }
 
+/* A table that shares the entries of another has defaults and texts of its own, and in all else behaves like it. */
+static void test_presets(void **state)
+{
+	(void)state;
+	static const struct option_preset presets[] = {
+		{"epochs", "30", "how long, for once"}, {"colour", "blue", NULL}, {NULL, NULL, NULL}};
+	struct option_table other = table;
+	other.presets = presets;
+	char *argv[] = {"train", "x", "-o", "y", NULL};
+	struct options options;
+	struct paint paint;
+	struct error err = {0};
+	assert_int_equal(options_read(&options, &other, &paint, 4, argv, &err), 0);
+	assert_int_equal(paint.epochs, 30);
+	assert_int_equal(paint.colour, BLUE);
+	assert_int_equal(paint.seed, 0);
+	assert_int_equal(options_origin(&options, "epochs"), OPTION_DEFAULT);
+	options_free(&options);
+	char *given[] = {"train", "x", "-o", "y", "--epochs", "7", NULL};
+	assert_int_equal(options_read(&options, &other, &paint, 6, given, &err), 0);
+	assert_int_equal(paint.epochs, 7);
+	options_free(&options);
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&text, &bytes);
+	options_help(&other, out);
+	fclose(out);
+	assert_non_null(strstr(text, "how long, for once [default 30; 1 to 1000]"));
+	assert_non_null(strstr(text, "of the paint [default blue]"));
+	assert_non_null(strstr(text, "learning rate [default 0.3; 0 to 10]"));
+	free(text);
+}
+
 static void test_nearest(void **state)
 {
 	(void)state;
@@ -398,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_file_mistakes),
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_presets),
 		cmocka_unit_test(test_nearest),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -22,7 +22,7 @@ except ImportError as missing:
 
 RINGCLR = os.environ.get("RINGCLR", "./ringclr")
 SIZE, IMAGES, TEST, STEPS = 16, 30, 30, 3
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 folder = tempfile.mkdtemp(prefix="ringclr-supervised-")
 count = failures = 0
 

@@ -120,9 +120,19 @@ static const struct option_spec spec[] = {
 
 enum { FINETUNE_ONLY = 2 };
 
-/* RECIPE: Evaluation, fine-tune (Chen et al. 2020, appendix B.5); the schedule stays the cosine of the paper's code. */
+/* What a file says has no default. RECIPE: Evaluation, fine-tune (Chen et al. 2020, appendix B.5); the schedule stays
+ * the cosine of the paper's code. */
 static const struct option_preset finetune_presets[] = {
+	{"model", NULL, "RUN's; another is refused"},
+	{"width", NULL, "RUN's; another is refused"},
+	{"size", NULL, "side of the view; RUN's, unless given"},
+	{"stem", NULL, "RUN's; another is refused"},
+	{"head", "none", "not used: the head is a classifier"},
+	{"head-dim", "128", "not used"},
+	{"temperature", "0.5", "not used"},
+	{"init", NULL, "not used: RUN is what to start from"},
 	{"loss", "cross-entropy", "finetune is for cross-entropy"},
+	{"batch", "256", "images of one step"},
 	{"epochs", "30", "passes over the labelled images; 60 where --label-fraction is under 0.1"},
 	{"optimizer", "sgd", NULL},
 	{"lr", "0.05", "base rate"},
