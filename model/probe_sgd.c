@@ -63,7 +63,12 @@ double probe_sgd_step(struct probe_sgd *probe, struct team *team, const float *f
 	uint32_t rows, double rate)
 {
 	struct probe_data batch = {.features = features, .labels = labels, .count = rows};
-	double loss = softmax_gradient(probe->softmax, team, &batch, widen(probe), probe->sum);
+	return probe_sgd_learn(probe, team, &batch, rate);
+}
+
+double probe_sgd_learn(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate)
+{
+	double loss = softmax_gradient(probe->softmax, team, batch, widen(probe), probe->sum);
 	for (size_t i = 0; i < probe->count; i++)
 		probe->grad[i] = (float)probe->sum[i];
 	const struct optimizer_config config = {.kind = OPTIMIZER_SGD, .momentum = 0.9};
@@ -77,4 +82,13 @@ void probe_sgd_score(
 	struct probe_sgd *probe, struct team *team, const struct probe_data *test, struct probe_score *score)
 {
 	softmax_score(probe->softmax, team, test, widen(probe), score);
+}
+
+struct probe_sgd_state probe_sgd_state(struct probe_sgd *probe)
+{
+	return (struct probe_sgd_state){
+		.weight = probe->weights,
+		.bias = probe->weights + softmax_ridged_count(probe->softmax),
+		.momentum = probe->momentum,
+	};
 }

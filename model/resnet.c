@@ -201,6 +201,9 @@ static void build_head(struct builder *b, struct value *h)
 		y = add_conv(b, y,
 			(struct layer){
 				dense, bn, PARAM_DENSE, last ? net->config.head_dim : h->channels, 1, 1, 0, !last});
+		/* For evaluation: nobody in the net reads it. */
+		if (i == 0 && !last && !net->config.training)
+			net->hidden = add_join(b, y, NULL);
 	}
 	net->output =
 		layers == 0 ? h : add_step(b, STEP_OUTPUT, y, NULL, add_value(b, 1, 1, y->channels, ELEMENT_FP32));
