@@ -8,7 +8,8 @@
  * weights;
  *   3. forward of all 2N rows at once (BatchNorm sees both views), loss, gradient of z;
  *   4. backward, publishing each gradient as it completes: the optimizer works while backward goes on;
- *   5. release the batch, publish the step's report.
+ *   5. the online probe, if there is one, learns from h while the optimizer still works: the last to read the batch;
+ *   6. release the batch, publish the step's report.
  *
  * At a boundary (an epoch's end, a checkpoint, a stop) the claims of the next step come first, so that evaluation and
  * saving see weights at rest.
@@ -65,6 +66,12 @@ static int drain_reports(struct forward_backward_stage *stage)
 	for (uint32_t i = 0; i < ring_slots(stage->reports) && result == RING_OK; i++)
 		result = ring_claim(stage->reports, stage->next_report + i, NULL);
 	return result;
+}
+
+static void report_probe(struct report_item *report, uint64_t hits, uint64_t rows)
+{
+	report->probed = rows;
+	report->probe = rows > 0 ? 100 * (double)hits / (double)rows : 0;
 }
 
 static int check_finite(
@@ -139,6 +146,9 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 		stage, batch.x, 2 * stage->batch, rate, announce_gradient, &announcer, &loss, worker->err);
 	if (code < 0)
 		return code;
+	struct online_probe_step probed = {0};
+	if (stage->probe)
+		probed = online_probe_learn(stage->probe, stage->team, net_features(stage->net), &batch, k);
 	ring_release(batches, k);
 	trace_end("stage", "forward_backward", traced_ns);
 	meter_phase(worker->meter, 0, start_ns);
@@ -147,8 +157,11 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	stage->progress.step++;
 	stage->progress.epoch_loss_sum += loss.loss;
 	stage->progress.epoch_accuracy_sum += loss.accuracy;
+	stage->progress.epoch_probe_hits += probed.hits;
+	stage->progress.epoch_probe_rows += probed.rows;
 	struct report_item report = {
 		.kind = REPORT_STEP, .step = k + 1, .loss = loss.loss, .accuracy = loss.accuracy, .rate = rate};
+	report_probe(&report, probed.hits, probed.rows);
 	return publish_report(stage, &report);
 }
 
@@ -173,6 +186,8 @@ static int boundary(struct forward_backward_stage *stage, struct worker *worker)
 			.knn = NAN,
 			.linear = NAN,
 		};
+		report_probe(&report, progress->epoch_probe_hits, progress->epoch_probe_rows);
+		progress->epoch_probe_hits = progress->epoch_probe_rows = 0;
 		progress->epoch_loss_sum = 0;
 		progress->epoch_accuracy_sum = 0;
 		code = stage->boundary.evaluate(stage->boundary.ctx, progress, &report, worker->err);

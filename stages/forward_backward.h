@@ -14,6 +14,7 @@
 #include "model/schedule.h"
 #include "pipeline/graph.h"
 #include "stages/loader.h"
+#include "stages/online_probe.h"
 #include "stages/report.h"
 
 /* Where a run stands: all that a checkpoint must hold besides tensors. */
@@ -21,6 +22,7 @@ struct train_progress {
 	uint64_t step;	       /* steps done */
 	double epoch_loss_sum; /* over the steps of the epoch so far */
 	double epoch_accuracy_sum;
+	uint64_t epoch_probe_hits, epoch_probe_rows; /* of the online probe, likewise */
 };
 
 /* What the owner of the run does between two steps: evaluate, save. All weights are at rest. */
@@ -40,8 +42,9 @@ struct forward_backward_stage {
 	struct team *team;
 	struct ntxent *loss;
 	double temperature;
-	float *dz;	/* [2 * batch][output_dim] */
-	uint32_t batch; /* N images */
+	float *dz;		    /* [2 * batch][output_dim] */
+	struct online_probe *probe; /* NULL: none */
+	uint32_t batch;		    /* N images */
 	const struct schedule *schedule;
 	struct ring *gradients; /* out: number step * parameters + i is the i-th gradient of net_backward_order() */
 	struct ring *reports;	/* out */

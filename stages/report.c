@@ -48,16 +48,18 @@ static void draw_progress(struct report_state *state, const struct report_item *
 	double waited = (double)(stalled_ns - state->stalled_ns) / (double)(now_ns - state->drawn_ns + 1);
 	double seconds = (double)(now_ns - state->start_ns) * 1e-9;
 	double steps = (double)(item->step - stage->first_step);
-	char eta[32];
+	char eta[32], probe[32] = "";
+	if (item->probed > 0)
+		snprintf(probe, sizeof probe, "  probe %.1f%%", item->probe);
 	format_duration(seconds / steps * (double)(stage->end_step - item->step), eta, sizeof eta);
 	uint64_t epoch = (item->step - 1) / stage->epoch_steps;
 	/* Which ring starves: training waits for batches, or batches wait for training. */
 	fprintf(stderr,
 		"%sepoch %" PRIu64 "/%" PRIu64 "  step %" PRIu64 "/%" PRIu64
-		"  %.0f images/s  loss %.4f  acc %.1f%%  lr %.4f  ETA %s  %s%s",
+		"  %.0f images/s  loss %.4f  acc %.1f%%%s  lr %.4f  ETA %s  %s%s",
 		state->terminal ? "\r\033[K" : "", epoch + 1,
 		(stage->end_step + stage->epoch_steps - 1) / stage->epoch_steps, item->step, stage->end_step,
-		steps * stage->batch / seconds, item->loss, 100 * item->accuracy, item->rate, eta,
+		steps * stage->batch / seconds, item->loss, 100 * item->accuracy, probe, item->rate, eta,
 		waited > 0.05 ? "batch ring starves" : "compute-bound", state->terminal ? "" : "\n");
 	state->drawn_ns = now_ns;
 	state->stalled_ns = stalled_ns;
@@ -65,12 +67,14 @@ static void draw_progress(struct report_state *state, const struct report_item *
 
 static void print_epoch(struct report_state *state, const struct report_item *item, double seconds, double rate)
 {
-	char scores[64] = "";
+	char scores[64] = "", probe[32] = "";
+	if (item->probed > 0)
+		snprintf(probe, sizeof probe, "  probe %.2f%%", item->probe);
 	if (!isnan(item->knn))
 		snprintf(scores, sizeof scores, "  kNN %.2f%%  linear %.2f%%", item->knn, item->linear);
-	fprintf(stderr, "%sepoch %" PRIu64 "  loss %.4f  acc %.2f%%  %.0f images/s  %.1f s%s\n",
+	fprintf(stderr, "%sepoch %" PRIu64 "  loss %.4f  acc %.2f%%%s  %.0f images/s  %.1f s%s\n",
 		state->terminal ? "\r\033[K" : "", item->step / state->stage->epoch_steps, item->loss,
-		100 * item->accuracy, rate, seconds, scores);
+		100 * item->accuracy, probe, rate, seconds, scores);
 }
 
 /* Appends a line and syncs it. */
@@ -101,14 +105,16 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 	uint64_t images = (item->step - state->epoch_start_step) * stage->batch;
 	double rate = (double)images / seconds;
 	uint64_t epoch = item->step / stage->epoch_steps;
-	char scores[96] = "", line[512];
+	char scores[96] = "", probe[48] = "", line[512];
+	if (item->probed > 0)
+		snprintf(probe, sizeof probe, ", \"probe\": %.6f", item->probe);
 	if (!isnan(item->knn))
 		snprintf(scores, sizeof scores, ", \"knn\": %.6f, \"linear\": %.6f", item->knn, item->linear);
 	/* 17 digits: the number read back is the number computed. */
 	snprintf(line, sizeof line,
 		"{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64
-		", \"loss\": %.17g, \"contrast_acc\": %.17g, \"lr\": %.17g%s}\n",
-		epoch, item->step, item->loss, item->accuracy, item->rate, scores);
+		", \"loss\": %.17g, \"contrast_acc\": %.17g, \"lr\": %.17g%s%s}\n",
+		epoch, item->step, item->loss, item->accuracy, item->rate, probe, scores);
 	int code = append(stage->metrics_fd, stage->metrics_path, line, err);
 	if (code < 0)
 		return code;

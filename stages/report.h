@@ -21,6 +21,8 @@ struct report_item {
 	double loss, accuracy; /* of the step, or the epoch's means */
 	double rate;	       /* learning rate of the last step */
 	double knn, linear;    /* percent; NAN: not evaluated. Epochs only */
+	uint64_t probed;       /* rows that the online probe has judged; 0: no probe, or no labels */
+	double probe;	       /* percent of them that it knew */
 };
 
 struct report_stage {

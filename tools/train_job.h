@@ -5,6 +5,7 @@
  *   train.c        the option table; starts the run, sees it to its end, prints the result
  *   train_setup.c  options -> data, net, loader, files, pipeline: all that is there before the first step
  *   train_report.c what --report writes
+ *   train_probe.c  the online probe
  *   train_plan.c   what that comes to: memory, work, and a prediction
  */
 #ifndef RINGCLR_TOOLS_TRAIN_JOB_H
@@ -23,9 +24,16 @@ struct train_options {
 	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
 	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
-	bool resume, quiet, json, dry_run;
+	bool resume, quiet, json, dry_run, probe;
 	struct model_options compute;
 	struct runtime_options runtime;
+};
+
+/* Of --probe. */
+struct train_probe {
+	struct online_probe *online; /* NULL: none wanted */
+	struct schedule schedule;
+	struct checkpoint_tensor tensors[3]; /* its part of the checkpoint */
 };
 
 /* Everything that one run holds. */
@@ -42,6 +50,7 @@ struct train_job {
 	struct schedule schedule;
 	struct loader *loader;
 	struct evaluator evaluator;
+	struct train_probe probe;
 	struct trainer *trainer;
 	struct trace *trace;	   /* NULL: none wanted */
 	struct train_watch *watch; /* of --report; NULL: none wanted */
@@ -55,5 +64,8 @@ struct train_job {
  * still is the caller's. */
 int train_set_up(struct train_job *job, struct error *err);
 void train_clean_up(struct train_job *job);
+
+/* --probe: the classifier, and its tensors as a part of checkpoints. After the loader, before the state is loaded. */
+int train_probe_create(struct train_job *job, struct error *err);
 
 #endif

@@ -207,6 +207,9 @@ static int load_state(struct train_job *job, bool go_on, struct error *err)
 		code = checkpoint_load_net(job->files.checkpoint, file, job->net, err);
 	if (code == 0)
 		code = checkpoint_load_optimizer(job->files.checkpoint, file, job->optimizer, err);
+	if (code == 0)
+		code = checkpoint_load_extra(
+			job->files.checkpoint, file, job->about.extra, job->about.extra_count, err);
 	job->about.progress = about.progress;
 	safetensors_close(file);
 	return code;
@@ -261,6 +264,7 @@ static int prepare_trainer(struct train_job *job, struct error *err)
 		.loader = job->loader,
 		.net = job->net,
 		.team = job->runtime.team,
+		.probe = job->probe.online,
 		.temperature = o->temperature,
 		.batch = (uint32_t)o->batch,
 		.schedule = &job->schedule,
@@ -326,6 +330,8 @@ int train_set_up(struct train_job *job, struct error *err)
 		code = create_model(job, err);
 	if (code == 0)
 		code = create_loader(job, err);
+	if (code == 0 && job->options.probe)
+		code = train_probe_create(job, err);
 	if (code == 0)
 		code = load_state(job, go_on, err);
 	if (code == 0 && !go_on && !dry_run)
@@ -350,6 +356,7 @@ void train_clean_up(struct train_job *job)
 {
 	run_files_close_logs(&job->files);
 	evaluator_destroy(&job->evaluator);
+	online_probe_destroy(job->probe.online);
 	loader_destroy(job->loader);
 	epoch_plan_destroy(job->plan);
 	shard_set_close(job->test);
