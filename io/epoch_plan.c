@@ -7,15 +7,15 @@
  * (cycle walking: under 4 steps on average for n over 64). The round function is Philox, keyed by (seed, epoch).
  *
  *   full        record = permutation of position; with a limit, that permutes 0..limit-1 and the fixed subset
- *               permutation maps it to a record.
- *   sequential  with a limit, the subset's records are sorted into an array (8 bytes each), so that reads run forward.
- *   window      blocks are permuted, cut into groups of `window`, and the positions of a group are permuted among
- *               themselves. Blocks differ in how many records they hold, so where a group begins depends on the blocks
- *               before it: a table of 12 bytes a block, made once per epoch. Two epochs are kept, because a reader runs
- *               into the next epoch while the last batches of the one before are decoded.
+ *               permutation maps it to a record. With a list, "record" is a place in it.
+ *   sequential  with a limit or a list, the subset's records are sorted into an array (8 bytes each), so that reads run
+ * forward. window      blocks are permuted, cut into groups of `window`, and the positions of a group are permuted
+ * among themselves. Blocks differ in how many records they hold, so where a group begins depends on the blocks before
+ * it: a table of 12 bytes a block, made once per epoch. Two epochs are kept, because a reader runs into the next epoch
+ * while the last batches of the one before are decoded.
  *
- * Memory: sequential and window 8 bytes a block; with a limit 8 more, and 8 for each kept record; window 24 a block.
- * Everything is allocated by epoch_plan_create().
+ * Memory: sequential and window 8 bytes a block; with a limit or a list 8 more, and 8 for each kept record; window 24 a
+ * block. Everything is allocated by epoch_plan_create().
  */
 #include "io/epoch_plan.h"
 
@@ -42,18 +42,19 @@ struct epoch_plan {
 	const struct shard_set *set;
 	enum epoch_order order;
 	uint64_t seed;
-	uint64_t records; /* of the set */
+	uint64_t *list;	  /* the records that there are; NULL: those of the set */
+	uint64_t records; /* of the list, or the set */
 	uint64_t length;
-	bool limited;
+	bool limited; /* fewer than that */
 	uint32_t subset_key[4];
 	uint32_t window;
 	uint64_t *shard_first_block; /* shards + 1: the set's number of a shard's first block */
 
-	/* Sequential and window. "Kept" blocks have at least one record of the subset; all blocks without a limit. */
+	/* Sequential and window. "Kept" blocks have at least one record of the subset; all blocks without one. */
 	uint32_t kept_blocks;
 	uint64_t *kept_first;	/* kept_blocks + 1: how many kept records lie before a kept block's */
-	uint64_t *kept_block;	/* the set's number of a kept block; NULL without a limit: the same number */
-	uint64_t *kept_records; /* sorted record numbers; NULL without a limit: the same number */
+	uint64_t *kept_block;	/* the set's number of a kept block; NULL when all are kept: the same number */
+	uint64_t *kept_records; /* sorted record numbers; NULL when all are kept: the same number */
 
 	/* Window. Readers hold `lock` for reading while they look something up; a new epoch's table is made under it
 	 * for writing. `next` is the table made longer ago. */
@@ -125,6 +126,17 @@ static void block_locate(const struct epoch_plan *plan, uint64_t set_block, unsi
 	*block = (uint32_t)(set_block - plan->shard_first_block[*shard]);
 }
 
+/* Record number `place` of those that there are. */
+static uint64_t listed(const struct epoch_plan *plan, uint64_t place)
+{
+	return plan->list == NULL ? place : plan->list[place];
+}
+
+static bool is_subset(const struct epoch_plan *plan)
+{
+	return plan->limited || plan->list != NULL;
+}
+
 static uint64_t kept_record(const struct epoch_plan *plan, uint64_t ordinal)
 {
 	return plan->kept_records == NULL ? ordinal : plan->kept_records[ordinal];
@@ -145,7 +157,8 @@ static int subset_sort(struct epoch_plan *plan, struct error *err)
 		return error_set(err, ERROR_MEMORY, "out of memory for a subset of %llu records",
 			(unsigned long long)plan->length);
 	for (uint64_t i = 0; i < plan->length; i++)
-		plan->kept_records[i] = epoch_permute(i, plan->records, plan->subset_key);
+		plan->kept_records[i] =
+			listed(plan, plan->limited ? epoch_permute(i, plan->records, plan->subset_key) : i);
 	qsort(plan->kept_records, plan->length, sizeof *plan->kept_records, number_order);
 	return 0;
 }
@@ -182,13 +195,14 @@ static int blocks_plan(struct epoch_plan *plan, uint64_t blocks, struct error *e
 	if (blocks > UINT32_MAX)
 		return error_set(err, ERROR_USAGE, "%llu blocks are more than an epoch plan can order",
 			(unsigned long long)blocks);
-	if (plan->limited && subset_sort(plan, err) != 0)
+	bool subset = is_subset(plan);
+	if (subset && subset_sort(plan, err) != 0)
 		return err == NULL ? ERROR_MEMORY : err->code;
-	uint64_t most = plan->limited && plan->length < blocks ? plan->length : blocks;
+	uint64_t most = subset && plan->length < blocks ? plan->length : blocks;
 	plan->kept_first = calloc(most + 1, sizeof *plan->kept_first);
-	if (plan->limited)
+	if (subset)
 		plan->kept_block = calloc(most + 1, sizeof *plan->kept_block);
-	if (plan->kept_first == NULL || (plan->limited && plan->kept_block == NULL))
+	if (plan->kept_first == NULL || (subset && plan->kept_block == NULL))
 		return error_set(
 			err, ERROR_MEMORY, "out of memory for a plan of %llu blocks", (unsigned long long)blocks);
 	blocks_keep(plan);
@@ -220,12 +234,30 @@ static int window_plan(struct epoch_plan *plan, struct error *err)
 	return 0;
 }
 
+static int list_copy(struct epoch_plan *plan, const struct epoch_plan_config *config, struct error *err)
+{
+	plan->list = calloc(config->record_count + 1, sizeof *plan->list);
+	if (plan->list == NULL)
+		return error_set(err, ERROR_MEMORY, "out of memory for a list of %llu records",
+			(unsigned long long)config->record_count);
+	for (uint64_t i = 0; i < config->record_count; i++) {
+		plan->list[i] = config->records[i];
+		if (plan->list[i] >= plan->records || (i > 0 && plan->list[i] <= plan->list[i - 1]))
+			return error_set(err, ERROR_USAGE, "a list of records must have ascending numbers below %llu",
+				(unsigned long long)plan->records);
+	}
+	plan->records = config->record_count;
+	return 0;
+}
+
 static int plan_fill(struct epoch_plan *plan, const struct epoch_plan_config *config, struct error *err)
 {
+	int rc = config->records == NULL ? 0 : list_copy(plan, config, err);
+	if (rc < 0)
+		return rc;
 	unsigned shards = shard_set_count(plan->set);
 	if (config->limit > plan->records)
-		return error_set(err, ERROR_USAGE,
-			"the limit of %llu images is more than the %llu that the shards hold",
+		return error_set(err, ERROR_USAGE, "the limit of %llu images is more than the %llu that there are",
 			(unsigned long long)config->limit, (unsigned long long)plan->records);
 	plan->limited = config->limit != 0 && config->limit != plan->records;
 	plan->length = plan->limited ? config->limit : plan->records;
@@ -238,7 +270,7 @@ static int plan_fill(struct epoch_plan *plan, const struct epoch_plan_config *co
 	plan->max_positions = 1;
 	if (plan->order == EPOCH_FULL)
 		return 0;
-	int rc = blocks_plan(plan, plan->shard_first_block[shards], err);
+	rc = blocks_plan(plan, plan->shard_first_block[shards], err);
 	if (rc == 0 && plan->order == EPOCH_WINDOW)
 		rc = window_plan(plan, err);
 	if (rc == 0 && plan->order == EPOCH_SEQUENTIAL)
@@ -278,6 +310,7 @@ void epoch_plan_destroy(struct epoch_plan *plan)
 	}
 	pthread_rwlock_destroy(&plan->lock);
 	free(plan->shard_first_block);
+	free(plan->list);
 	free(plan->kept_first);
 	free(plan->kept_block);
 	free(plan->kept_records);
@@ -372,7 +405,7 @@ uint64_t epoch_plan_record(const struct epoch_plan *plan, uint32_t epoch, uint64
 	if (plan->order == EPOCH_WINDOW)
 		return window_record(plan, epoch, position);
 	uint64_t x = permuted(plan, epoch, 0, KEY_RECORDS, position, plan->length);
-	return plan->limited ? epoch_permute(x, plan->records, plan->subset_key) : x;
+	return listed(plan, plan->limited ? epoch_permute(x, plan->records, plan->subset_key) : x);
 }
 
 uint64_t epoch_plan_groups(const struct epoch_plan *plan)

@@ -10,11 +10,15 @@
  *   window       blocks in permuted order, `window` of them a group, and the records of a group shuffled among
  *                themselves: every block is read once per epoch. For data larger than memory.
  *
+ * records, a list of numbers, is all that there is then: epochs go through those alone. Without a list it is every
+ * record of the set.
+ *
  * limit keeps a fixed random subset of that many records, the same for every epoch (drawn from subset_seed, not from
  * seed, so that runs with different seeds see the same images); all three orders work on it.
  *
- * Memory: full nothing; sequential 8 bytes a block; window 32 bytes a block; the last two with a limit 8 bytes more for
- * each block and each kept record. All of it is taken by epoch_plan_create().
+ * Memory: full nothing; sequential 8 bytes a block; window 32 bytes a block; the last two with a limit or a list 8
+ * bytes more for each block and each kept record; a list 8 bytes for each of its records. All of it is taken by
+ * epoch_plan_create().
  */
 #ifndef RINGCLR_IO_EPOCH_PLAN_H
 #define RINGCLR_IO_EPOCH_PLAN_H
@@ -28,6 +32,8 @@ enum epoch_order { EPOCH_SEQUENTIAL, EPOCH_FULL, EPOCH_WINDOW };
 struct epoch_plan_config {
 	enum epoch_order order;
 	uint64_t seed;
+	const uint64_t *records; /* [record_count], ascending and distinct, copied; NULL: all of the set */
+	uint64_t record_count;
 	uint64_t limit; /* 0: all records */
 	uint64_t subset_seed;
 	uint32_t window; /* blocks a group, EPOCH_WINDOW only; 0: 64 */

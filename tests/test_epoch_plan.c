@@ -275,6 +275,68 @@ static void test_plans(void **state)
 	epoch_plan_destroy(NULL);
 }
 
+/* A list of every third record or so, with and without a limit: epochs go through it, or a part of it, and nothing
+ * else. A list of all records is no list. */
+static void test_lists(void **state)
+{
+	(void)state;
+	for (uint32_t seed = 0; seed < 10; seed++) {
+		struct philox random = philox_stream(seed, 3, 0, 0, PHILOX_TEST);
+		struct data_set data = data_set_make(seed + 100, 1 + seed % 4, 150);
+		uint64_t records = shard_set_records(data.set), count = 0;
+		uint64_t *list = calloc(records, sizeof *list);
+		unsigned char *member = calloc(records, 1);
+		for (uint64_t r = 0; r < records; r++)
+			if (philox_below(&random, 3) == 0 || seed == 9 || r == 0) {
+				list[count++] = r;
+				member[r] = 1;
+			}
+		for (int limited = 0; limited < 2; limited++) {
+			struct epoch_plan_config config = {.seed = seed,
+				.window = 3,
+				.records = list,
+				.record_count = count,
+				.limit = limited ? (count + 1) / 2 : 0,
+				.subset_seed = 7};
+			unsigned char *subset = NULL;
+			for (int order = 0; order < 3; order++) {
+				config.order = (enum epoch_order)order;
+				struct epoch_plan *plan = plan_make(data.set, config);
+				assert_int_equal(epoch_plan_length(plan), limited ? (count + 1) / 2 : count);
+				unsigned char *seen = records_of(data.set, plan, 1);
+				for (uint64_t r = 0; r < records; r++)
+					assert_true(!seen[r] || member[r]);
+				subset = subset == NULL ? seen : subset;
+				assert_memory_equal(seen, subset, records);
+				if (seen != subset)
+					free(seen);
+				check_groups(data.set, plan, config.order, 1);
+				if (seed == 9 && !limited) {
+					config.records = NULL;
+					struct epoch_plan *all = plan_make(data.set, config);
+					for (uint64_t p = 0; p < records; p++)
+						assert_int_equal(
+							epoch_plan_record(all, 2, p), epoch_plan_record(plan, 2, p));
+					config.records = list;
+					epoch_plan_destroy(all);
+				}
+				epoch_plan_destroy(plan);
+			}
+			free(subset);
+		}
+		struct error err = {0};
+		struct epoch_plan_config bad = {.records = list, .record_count = 2};
+		list[1] = list[0];
+		assert_null(epoch_plan_create(data.set, &bad, &err));
+		assert_int_equal(err.code, ERROR_USAGE);
+		list[1] = records;
+		assert_null(epoch_plan_create(data.set, &bad, &err));
+		free(list);
+		free(member);
+		data_set_free(&data);
+	}
+}
+
 static uint64_t differences(const struct epoch_plan *a, uint32_t epoch_a, const struct epoch_plan *b, uint32_t epoch_b)
 {
 	uint64_t count = 0;
@@ -451,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_positions_uniform),
 		cmocka_unit_test(test_known_values),
 		cmocka_unit_test(test_plans),
+		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_seeds_and_epochs),
 		cmocka_unit_test(test_known_orders),
 		cmocka_unit_test(test_window_mixes),

@@ -1,43 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Which images go where. Draws are hashes of (seed, key): within a class those with the least hashes are taken, so that
- * numbers are exact, and images that join or leave a data set change the place of few others.
- */
+/* Which images go where: to the validation part, to the subset, or nowhere. Draws are those of io/class_draw.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "io/class_draw.h"
 #include "tools/pack.h"
 
-enum { USE_VALIDATION = 1, USE_SUBSET = 2 };
-
-static uint32_t draw_key(const char *key, uint64_t seed, uint32_t use)
-{
-	return (uint32_t)XXH3_64bits_withSeed(key, strlen(key), XXH3_64bits_withSeed(&use, sizeof(use), seed));
-}
-
-struct drawn { /* small, because a record has 64 bytes in all, and sorting doubles these */
-	uint32_t hash;
-	uint32_t entry;
-	int32_t label;
-};
-
-static int compare_drawn(const void *a, const void *b)
-{
-	const struct drawn *x = a, *y = b;
-	if (x->label != y->label)
-		return x->label < y->label ? -1 : 1;
-	if (x->hash != y->hash)
-		return x->hash < y->hash ? -1 : 1;
-	return x->entry < y->entry ? -1 : x->entry > y->entry;
-}
-
 /* The entries of the first output, class by class, each class in the order of its draws. */
-static struct drawn *draw(const struct pack_plan *plan, uint64_t seed, uint32_t use, size_t *count, struct error *err)
+static struct class_drawn *draw(
+	const struct pack_plan *plan, uint64_t seed, enum class_draw_use use, size_t *count, struct error *err)
 {
-	struct drawn *drawn = calloc(plan->count + 1, sizeof(*drawn));
+	struct class_drawn *drawn = calloc(plan->count + 1, sizeof(*drawn));
 	if (drawn == NULL) {
 		pack_out_of_memory(err);
 		return NULL;
@@ -47,31 +22,22 @@ static struct drawn *draw(const struct pack_plan *plan, uint64_t seed, uint32_t 
 		const struct pack_entry *entry = &plan->entries[i];
 		if (entry->flags & PACK_VALIDATION)
 			continue;
-		drawn[(*count)++] = (struct drawn){.hash = draw_key(pack_plan_key(plan, entry), seed, use),
+		drawn[(*count)++] = (struct class_drawn){.hash = class_draw_hash(pack_plan_key(plan, entry), seed, use),
 			.entry = (uint32_t)i,
 			.label = entry->label};
 	}
-	qsort(drawn, *count, sizeof(*drawn), compare_drawn);
+	class_draw_sort(drawn, *count);
 	return drawn;
-}
-
-/* One behind the last of the class that begins at `first`. */
-static size_t class_end(const struct drawn *drawn, size_t count, size_t first)
-{
-	size_t end = first;
-	while (end < count && drawn[end].label == drawn[first].label)
-		end++;
-	return end;
 }
 
 static int split_fraction(struct pack_plan *plan, const struct pack_selection *selection, struct error *err)
 {
 	size_t count;
-	struct drawn *drawn = draw(plan, selection->seed, USE_VALIDATION, &count, err);
+	struct class_drawn *drawn = draw(plan, selection->seed, CLASS_DRAW_VALIDATION, &count, err);
 	if (drawn == NULL)
 		return err->code;
 	for (size_t first = 0, end; first < count; first = end) {
-		end = class_end(drawn, count, first);
+		end = class_draw_end(drawn, count, first);
 		size_t taken = (size_t)llround((double)(end - first) * selection->validation);
 		for (size_t i = first; i < first + taken; i++)
 			plan->entries[drawn[i].entry].flags |= PACK_VALIDATION;
@@ -123,23 +89,18 @@ static int split_classes(struct pack_plan *plan, const char *names, struct error
 /* As many of every class: the fraction of all labelled images, shared out evenly. */
 static int take_fraction(struct pack_plan *plan, const struct pack_selection *selection, struct error *err)
 {
-	size_t count, classes = 0, labelled = 0;
-	struct drawn *drawn = draw(plan, selection->seed, USE_SUBSET, &count, err);
+	size_t count;
+	struct class_drawn *drawn = draw(plan, selection->seed, CLASS_DRAW_SUBSET, &count, err);
 	if (drawn == NULL)
 		return err->code;
-	for (size_t i = 0; i < count; i++) {
-		labelled += drawn[i].label >= 0;
-		classes += drawn[i].label >= 0 && (i == 0 || drawn[i].label != drawn[i - 1].label);
-	}
-	if (classes == 0) {
+	size_t each = class_draw_share(drawn, count, selection->label_fraction);
+	if (each == 0) {
 		free(drawn);
 		return error_set(
 			err, ERROR_FORMAT, "--label-fraction takes images of every class, but none has a class");
 	}
-	long long share = llround((double)labelled * selection->label_fraction / (double)classes);
-	size_t each = share > 1 ? (size_t)share : 1;
 	for (size_t first = 0, end; first < count; first = end) {
-		end = class_end(drawn, count, first);
+		end = class_draw_end(drawn, count, first);
 		for (size_t i = drawn[first].label < 0 ? first : first + each; i < end; i++)
 			plan->entries[drawn[i].entry].flags |= PACK_LEFT_OUT;
 	}
