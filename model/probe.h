@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/arena.h"
 #include "pipeline/error.h"
 #include "pipeline/team.h"
 
@@ -44,6 +45,8 @@ void probe_ridge_grid(double ridges[45]);
 /* The SGD protocol's classifier: weights [classes][dim] and bias from zero, Nesterov momentum 0.9, no decay. */
 struct probe_sgd;
 struct probe_sgd *probe_sgd_create(unsigned dim, unsigned classes, uint32_t max_rows, struct error *err);
+/* The same from an arena, and then the arena's: not for probe_sgd_destroy(). */
+struct probe_sgd *probe_sgd_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err);
 void probe_sgd_destroy(struct probe_sgd *probe);
 /* One step on a batch; returns the mean cross-entropy before the step. */
 double probe_sgd_step(struct probe_sgd *probe, struct team *team, const float *features, const int32_t *labels,

@@ -41,26 +41,30 @@ struct call {
 
 struct softmax *softmax_create(unsigned dim, unsigned classes, struct error *err)
 {
+	return softmax_create_in(NULL, dim, classes, err);
+}
+
+struct softmax *softmax_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err)
+{
 	if (blas_prepare(err) < 0)
 		return NULL;
-	struct softmax *softmax = calloc(1, sizeof *softmax);
+	struct softmax *softmax = probe_alloc(arena, 1, sizeof *softmax, err);
 	if (!softmax)
-		goto fail;
+		return NULL;
 	softmax->dim = dim;
 	softmax->classes = classes;
 	for (unsigned s = 0; s < SLICES; s++) {
 		struct slice *slice = &softmax->slice[s];
-		slice->features = calloc((size_t)dim * TILE_ROWS, sizeof(double));
-		slice->logits = calloc((size_t)classes * TILE_ROWS, sizeof(double));
-		slice->gradient = calloc((size_t)classes * ((size_t)dim + 1), sizeof(double));
-		if (!slice->features || !slice->logits || !slice->gradient)
-			goto fail;
+		slice->features = probe_alloc(arena, (size_t)dim * TILE_ROWS, sizeof(double), err);
+		slice->logits = probe_alloc(arena, (size_t)classes * TILE_ROWS, sizeof(double), err);
+		slice->gradient = probe_alloc(arena, (size_t)classes * ((size_t)dim + 1), sizeof(double), err);
+		if (slice->features && slice->logits && slice->gradient)
+			continue;
+		if (!arena)
+			softmax_destroy(softmax);
+		return NULL;
 	}
 	return softmax;
-fail:
-	error_set(err, ERROR_MEMORY, "probe: no memory to classify %u features into %u classes", dim, classes);
-	softmax_destroy(softmax);
-	return NULL;
 }
 
 void softmax_destroy(struct softmax *softmax)

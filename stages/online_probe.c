@@ -28,14 +28,8 @@ struct online_probe *online_probe_create(struct arena *arena, unsigned dim, unsi
 	probe->predicted = arena_alloc(arena, "online probe", max_rows, sizeof(int32_t), 0, err);
 	if (!probe->features || !probe->labels || !probe->predicted)
 		return NULL;
-	probe->sgd = probe_sgd_create(dim, classes, max_rows, err);
+	probe->sgd = probe_sgd_create_in(arena, dim, classes, err);
 	return probe->sgd ? probe : NULL;
-}
-
-void online_probe_destroy(struct online_probe *probe)
-{
-	if (probe)
-		probe_sgd_destroy(probe->sgd);
 }
 
 struct online_probe_step online_probe_learn(

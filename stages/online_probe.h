@@ -14,10 +14,9 @@
 
 struct online_probe;
 
-/* max_rows: views of a batch. The rate follows `schedule`, which outlives the probe. */
+/* All of it from the arena. max_rows: views of a batch. The rate follows `schedule`, which outlives the probe. */
 struct online_probe *online_probe_create(struct arena *arena, unsigned dim, unsigned classes, uint32_t max_rows,
 	const struct schedule *schedule, struct error *err);
-void online_probe_destroy(struct online_probe *probe); /* what the arena does not own; NULL is allowed */
 
 struct online_probe_step {
 	uint64_t hits; /* of the rows, before the step */

@@ -36,7 +36,6 @@ static void create(struct fixture *f, unsigned threads)
 
 static void destroy(struct fixture *f)
 {
-	online_probe_destroy(f->probe);
 	team_destroy(f->team);
 	arena_destroy(f->arena);
 }

@@ -356,7 +356,6 @@ void train_clean_up(struct train_job *job)
 {
 	run_files_close_logs(&job->files);
 	evaluator_destroy(&job->evaluator);
-	online_probe_destroy(job->probe.online);
 	loader_destroy(job->loader);
 	epoch_plan_destroy(job->plan);
 	shard_set_close(job->test);
