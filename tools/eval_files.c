@@ -54,45 +54,50 @@ static unsigned char *read_array(const char *path, struct npy_array *array, stru
 	return data;
 }
 
-/* features: [rows][*dim]; a *dim of 0 becomes the file's. */
+static int fill_features(
+	float *features, const char *path, const unsigned char *data, const struct npy_array *array, struct error *err)
+{
+	bool single = array->item_bytes == sizeof(float);
+	for (uint64_t i = 0; i < array->items; i++) {
+		double wide = 0;
+		if (single)
+			memcpy(&features[i], data + i * sizeof(float), sizeof(float));
+		else
+			features[i] = (float)*(double *)memcpy(&wide, data + i * sizeof(double), sizeof(double));
+		if (!isfinite(features[i]))
+			return error_set(
+				err, ERROR_NUMERIC, "%s: row %" PRIu64 " is not finite", path, i / array->shape[1]);
+	}
+	return 0;
+}
+
+/* [rows][*dim]; a *dim of 0 becomes the file's. */
 static float *read_features(const char *path, size_t *rows, unsigned *dim, struct error *err)
 {
 	struct npy_array array;
 	unsigned char *data = read_array(path, &array, err);
 	if (!data)
 		return NULL;
-	bool single = array.item_bytes == sizeof(float);
 	float *features = NULL;
-	if (array.type != 'f' || (!single && array.item_bytes != sizeof(double)) || array.dims != 2 ||
-		array.items == 0 || array.shape[1] > UINT16_MAX) {
+	if (array.type != 'f' || (array.item_bytes != sizeof(float) && array.item_bytes != sizeof(double)) ||
+		array.dims != 2 || array.items == 0 || array.shape[1] > UINT16_MAX)
 		error_set(err, ERROR_FORMAT,
 			"%s: features must be float32 or float64 [rows][columns], columns at most %u", path,
 			UINT16_MAX);
-	} else if (*dim != 0 && *dim != array.shape[1]) {
+	else if (*dim != 0 && *dim != array.shape[1])
 		error_set(err, ERROR_MISMATCH, "%s: has %" PRIu64 " columns, and the training features %u", path,
 			array.shape[1], *dim);
-	} else {
-		features = malloc(array.items * sizeof(float));
-		if (!features)
-			error_set(err, ERROR_MEMORY, "%s: no memory for its features", path);
+	else if (!(features = malloc(array.items * sizeof(float))))
+		error_set(err, ERROR_MEMORY, "%s: no memory for its features", path);
+	if (features && fill_features(features, path, data, &array, err) < 0) {
+		free(features);
+		features = NULL;
 	}
-	for (uint64_t i = 0; features && i < array.items; i++) {
-		double wide;
-		if (single)
-			memcpy(&features[i], data + i * sizeof(float), sizeof(float));
-		else
-			features[i] = (float)*(double *)memcpy(&wide, data + i * sizeof(double), sizeof(double));
-		if (!isfinite(features[i])) {
-			error_set(err, ERROR_NUMERIC, "%s: row %" PRIu64 " is not finite", path, i / array.shape[1]);
-			free(features);
-			features = NULL;
-		}
-	}
+	free(data);
 	if (features) {
 		*rows = array.shape[0];
 		*dim = (unsigned)array.shape[1];
 	}
-	free(data);
 	return features;
 }
 
@@ -107,6 +112,21 @@ static int64_t label_at(const unsigned char *data, const struct npy_array *array
 	return bits > INT32_MAX ? -1 : (int64_t)bits;
 }
 
+static int fill_labels(int32_t *labels, const char *path, const unsigned char *data, const struct npy_array *array,
+	unsigned *classes, struct error *err)
+{
+	for (uint64_t i = 0; i < array->items; i++) {
+		int64_t label = label_at(data, array, i);
+		if (label < 0 || label > UINT16_MAX)
+			return error_set(err, ERROR_MISMATCH, "%s: row %" PRIu64 " has no label from 0 to %u", path, i,
+				UINT16_MAX);
+		labels[i] = (int32_t)label;
+		*classes = (unsigned)label >= *classes ? (unsigned)label + 1 : *classes;
+	}
+	return 0;
+}
+
+/* *classes grows to hold every label. */
 static int32_t *read_labels(const char *path, size_t rows, unsigned *classes, struct error *err)
 {
 	struct npy_array array;
@@ -121,17 +141,9 @@ static int32_t *read_labels(const char *path, size_t rows, unsigned *classes, st
 			rows);
 	else if (!(labels = malloc(rows * sizeof *labels)))
 		error_set(err, ERROR_MEMORY, "%s: no memory for its labels", path);
-	for (uint64_t i = 0; labels && i < rows; i++) {
-		int64_t label = label_at(data, &array, i);
-		if (label < 0 || label > UINT16_MAX) {
-			error_set(err, ERROR_MISMATCH, "%s: row %" PRIu64 " has no label from 0 to %u", path, i,
-				UINT16_MAX);
-			free(labels);
-			labels = NULL;
-			break;
-		}
-		labels[i] = (int32_t)label;
-		*classes = (unsigned)label >= *classes ? (unsigned)label + 1 : *classes;
+	if (labels && fill_labels(labels, path, data, &array, classes, err) < 0) {
+		free(labels);
+		labels = NULL;
 	}
 	free(data);
 	return labels;

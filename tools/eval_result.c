@@ -155,7 +155,7 @@ int eval_result_print(const struct eval_job *job)
 		printf("%s%s  %s  top-1 %.2f%%  top-5 %.2f%%  (%zu test images, %zu training images)\n",
 			names[o->method][o->solver], features[o->encoder.features], job->encoder.source,
 			job->score.top1, job->score.top5, job->data.test.count, job->data.train.count);
-		if (o->confusion)
+		if (tally.counts)
 			print_confusion(job, &tally);
 	}
 	tally_free(&tally);
