@@ -88,7 +88,7 @@ in_result() {
 progress() {
 	"$ringclr" train "$dir/train.ring" -o "$dir/loud" --size 16 --width 0.125 --batch 32 --epochs 1 --warmup-epochs 0 --head-dim 16 --probe 2>"$dir/lines" || return 1
 	cat "$dir/lines"
-	grep -q '^epoch 1 .*  probe [0-9.]*%  ' "$dir/lines"
+	grep -q '^epoch 1 .*  probe [0-9.]*%' "$dir/lines"
 }
 
 # Images beside the folders of the classes have no label. An epoch is one batch of 68 images, 34 of them with one: two views of
