@@ -158,6 +158,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_HELPERS) $(TOOL_MODULES) $(LIBS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 # What test_allocation looks in at.
 $(BUILD)/tests/test_allocation: LDFLAGS += -Wl,--wrap=net_forward,--wrap=checkpoint_save,--wrap=placement_pin_self,--wrap=trainer_run
+# Where test_eval_frozen changes the encoder, and what test_head_study looks in at.
+$(BUILD)/tests/test_eval_frozen: LDFLAGS += -Wl,--wrap=net_forward
+$(BUILD)/tests/test_head_study: LDFLAGS += -Wl,--wrap=net_forward,--wrap=probe_logistic_lbfgs
 # Where test_loader_flow makes an image slow.
 $(BUILD)/tests/test_loader_flow: LDFLAGS += -Wl,--wrap=codec_decode,--wrap=codec_decode_region
 .PRECIOUS: $(BUILD)/tests/%.o

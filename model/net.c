@@ -338,6 +338,26 @@ const float *net_output(const struct net *net)
 	return net->output->data.data;
 }
 
+static const struct value *tapped(const struct net *net, enum net_tap tap)
+{
+	if (tap == NET_TAP_H)
+		return net->features;
+	if (tap == NET_TAP_HEAD1)
+		return net->hidden;
+	return net->output != net->features ? net->output : NULL;
+}
+
+unsigned net_tap_dim(const struct net *net, enum net_tap tap)
+{
+	const struct value *value = tapped(net, tap);
+	return value ? value->channels : 0;
+}
+
+const float *net_tap(const struct net *net, enum net_tap tap)
+{
+	return tapped(net, tap)->data.data;
+}
+
 const uint32_t *net_backward_order(const struct net *net)
 {
 	return net->backward_order;

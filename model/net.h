@@ -120,6 +120,15 @@ const float *net_output(const struct net *net);
 /* After net_forward() in NET_EVAL without the head: g on the same rows. Afterwards net_output() is z. */
 void net_forward_head(struct net *net, struct team *team);
 
+/* What of the net is looked at: h; the head's first hidden layer after BN and ReLU (SimCLRv2, section 4); z. */
+enum net_tap { NET_TAP_H, NET_TAP_HEAD1, NET_TAP_Z };
+
+/* Its columns; 0: this net has no such layer. HEAD1 is there in nets that are not for training, with a head of two
+ * layers or three. */
+unsigned net_tap_dim(const struct net *net, enum net_tap tap);
+/* [rows][net_tap_dim()], after net_forward() with the head; valid as net_features(). */
+const float *net_tap(const struct net *net, enum net_tap tap);
+
 /* Called by net_backward() on the calling thread as soon as that parameter's grad is complete. Non-zero stops backward.
  */
 typedef int net_grad_fn(void *ctx, size_t param_index);

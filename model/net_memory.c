@@ -92,7 +92,8 @@ static void plan_forward(struct memory_plan *plan)
 		extend(plan, plan->forward_of[value_index(net, step->in)], i);
 		if (step->skip != NULL)
 			extend(plan, plan->forward_of[value_index(net, step->skip)], i);
-		if (step->out == net->features || step->out == net->output || net->config.recompute == NET_KEEP_ALL)
+		if (step->out == net->features || step->out == net->output || step->out == net->hidden ||
+			net->config.recompute == NET_KEEP_ALL)
 			plan->lives[plan->forward_of[v]].last = SIZE_MAX;
 	}
 }

@@ -76,6 +76,7 @@ struct net {
 	size_t param_count, buffer_count, bn_count, value_count, step_count, block_count;
 	size_t encoder_steps; /* the rest is the head */
 	struct value *features, *output;
+	struct value *hidden; /* the head's first layer after BN and ReLU, kept to be looked at; NULL: not made */
 	uint32_t *backward_order;
 	struct operation *operations; /* [NET_OPERATIONS_MAX], of backward */
 	size_t operation_count;

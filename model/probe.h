@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/arena.h"
 #include "pipeline/error.h"
 #include "pipeline/team.h"
 
@@ -13,6 +14,8 @@ struct probe_data {
 	const float *features; /* [count][dim] */
 	const int32_t *labels; /* [count], 0..classes-1 */
 	size_t count;
+	int32_t *
+		predicted; /* [count]; out: the foremost class of each row that is scored, -1: none. NULL: not wanted */
 };
 
 struct probe_score {
@@ -42,11 +45,23 @@ void probe_ridge_grid(double ridges[45]);
 /* The SGD protocol's classifier: weights [classes][dim] and bias from zero, Nesterov momentum 0.9, no decay. */
 struct probe_sgd;
 struct probe_sgd *probe_sgd_create(unsigned dim, unsigned classes, uint32_t max_rows, struct error *err);
+/* The same from an arena, and then the arena's: not for probe_sgd_destroy(). */
+struct probe_sgd *probe_sgd_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err);
 void probe_sgd_destroy(struct probe_sgd *probe);
 /* One step on a batch; returns the mean cross-entropy before the step. */
 double probe_sgd_step(struct probe_sgd *probe, struct team *team, const float *features, const int32_t *labels,
 	uint32_t rows, double rate);
+/* The same on rows as probe_data has them; predicted: by the weights before the step. Allocates nothing. */
+double probe_sgd_learn(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate);
 void probe_sgd_score(
 	struct probe_sgd *probe, struct team *team, const struct probe_data *test, struct probe_score *score);
+
+/* What it knows, to be saved and put back; the arrays stay the probe's. */
+struct probe_sgd_state {
+	float *weight;	 /* [classes][dim] */
+	float *bias;	 /* [classes] */
+	float *momentum; /* [classes * (dim + 1)], in the order of weight and bias */
+};
+struct probe_sgd_state probe_sgd_state(struct probe_sgd *probe);
 
 #endif

@@ -103,8 +103,9 @@ static void query_update(const struct call *call, struct query *query, float que
 	}
 }
 
-/* Classes that are ahead of the true one. */
-static unsigned char query_vote(const struct call *call, const struct query *query, unsigned label, double *votes)
+/* Classes that are ahead of the true one; *foremost: the class with most votes, the lowest of equals. */
+static unsigned char query_vote(
+	const struct call *call, const struct query *query, unsigned label, double *votes, int32_t *foremost)
 {
 	float best = -INFINITY;
 	unsigned ahead = 0;
@@ -117,6 +118,9 @@ static unsigned char query_vote(const struct call *call, const struct query *que
 		double distance = (double)query->best[i].similarity - (double)best;
 		votes[call->bank->labels[query->best[i].index]] += exp(distance / call->temperature);
 	}
+	*foremost = 0;
+	for (unsigned c = 1; c < call->classes; c++)
+		*foremost = votes[c] > votes[*foremost] ? (int32_t)c : *foremost;
 	if (votes[label] == 0)
 		return UINT8_MAX;
 	for (unsigned c = 0; c < call->classes; c++)
@@ -144,8 +148,11 @@ static void knn_task(void *ctx, size_t task, unsigned thread)
 	}
 	for (size_t q = 0; q < queries; q++) {
 		query_select(&query[q], call->k);
-		call->ahead[first + q] =
-			query_vote(call, &query[q], (unsigned)call->test->labels[first + q], scratch->votes);
+		unsigned label = (unsigned)call->test->labels[first + q];
+		int32_t foremost;
+		call->ahead[first + q] = query_vote(call, &query[q], label, scratch->votes, &foremost);
+		if (call->test->predicted)
+			call->test->predicted[first + q] = foremost;
 	}
 }
 

@@ -243,7 +243,8 @@ static int score_test(struct fit *fit, const struct probe_data *test, struct pro
 			err, ERROR_MEMORY, "probe: no memory for %zu rows of %u features", test->count, fit->dim);
 	memcpy(features, test->features, test->count * fit->dim * sizeof *features);
 	standardise(fit, features, test->count);
-	struct probe_data data = {.features = features, .labels = test->labels, .count = test->count};
+	struct probe_data data = *test;
+	data.features = features;
 	softmax_score(fit->softmax, fit->team, &data, fit->weights, score);
 	free(features);
 	return 0;

@@ -18,25 +18,27 @@ struct probe_sgd {
 
 struct probe_sgd *probe_sgd_create(unsigned dim, unsigned classes, uint32_t max_rows, struct error *err)
 {
-	struct probe_sgd *probe = calloc(1, sizeof *probe);
-	if (!probe) {
-		error_set(err, ERROR_MEMORY, "probe: no memory");
-		return NULL;
-	}
 	(void)max_rows; /* memory does not depend on it */
-	probe->count = (size_t)classes * ((size_t)dim + 1);
-	probe->softmax = softmax_create(dim, classes, err);
-	probe->weights = calloc(probe->count, sizeof(float));
-	probe->grad = calloc(probe->count, sizeof(float));
-	probe->momentum = calloc(probe->count, sizeof(float));
-	probe->wide = calloc(probe->count, sizeof(double));
-	probe->sum = calloc(probe->count, sizeof(double));
-	if (!probe->softmax || !probe->weights || !probe->grad || !probe->momentum || !probe->wide || !probe->sum) {
-		error_set(err, ERROR_MEMORY, "probe: no memory for %zu weights", probe->count);
-		probe_sgd_destroy(probe);
+	return probe_sgd_create_in(NULL, dim, classes, err);
+}
+
+struct probe_sgd *probe_sgd_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err)
+{
+	struct probe_sgd *probe = probe_alloc(arena, 1, sizeof *probe, err);
+	if (!probe)
 		return NULL;
-	}
-	return probe;
+	probe->count = (size_t)classes * ((size_t)dim + 1);
+	probe->softmax = softmax_create_in(arena, dim, classes, err);
+	probe->weights = probe_alloc(arena, probe->count, sizeof(float), err);
+	probe->grad = probe_alloc(arena, probe->count, sizeof(float), err);
+	probe->momentum = probe_alloc(arena, probe->count, sizeof(float), err);
+	probe->wide = probe_alloc(arena, probe->count, sizeof(double), err);
+	probe->sum = probe_alloc(arena, probe->count, sizeof(double), err);
+	if (probe->softmax && probe->weights && probe->grad && probe->momentum && probe->wide && probe->sum)
+		return probe;
+	if (!arena)
+		probe_sgd_destroy(probe);
+	return NULL;
 }
 
 void probe_sgd_destroy(struct probe_sgd *probe)
@@ -63,7 +65,12 @@ double probe_sgd_step(struct probe_sgd *probe, struct team *team, const float *f
 	uint32_t rows, double rate)
 {
 	struct probe_data batch = {.features = features, .labels = labels, .count = rows};
-	double loss = softmax_gradient(probe->softmax, team, &batch, widen(probe), probe->sum);
+	return probe_sgd_learn(probe, team, &batch, rate);
+}
+
+double probe_sgd_learn(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate)
+{
+	double loss = softmax_gradient(probe->softmax, team, batch, widen(probe), probe->sum);
 	for (size_t i = 0; i < probe->count; i++)
 		probe->grad[i] = (float)probe->sum[i];
 	const struct optimizer_config config = {.kind = OPTIMIZER_SGD, .momentum = 0.9};
@@ -77,4 +84,13 @@ void probe_sgd_score(
 	struct probe_sgd *probe, struct team *team, const struct probe_data *test, struct probe_score *score)
 {
 	softmax_score(probe->softmax, team, test, widen(probe), score);
+}
+
+struct probe_sgd_state probe_sgd_state(struct probe_sgd *probe)
+{
+	return (struct probe_sgd_state){
+		.weight = probe->weights,
+		.bias = probe->weights + softmax_ridged_count(probe->softmax),
+		.momentum = probe->momentum,
+	};
 }

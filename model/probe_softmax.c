@@ -41,26 +41,30 @@ struct call {
 
 struct softmax *softmax_create(unsigned dim, unsigned classes, struct error *err)
 {
+	return softmax_create_in(NULL, dim, classes, err);
+}
+
+struct softmax *softmax_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err)
+{
 	if (blas_prepare(err) < 0)
 		return NULL;
-	struct softmax *softmax = calloc(1, sizeof *softmax);
+	struct softmax *softmax = probe_alloc(arena, 1, sizeof *softmax, err);
 	if (!softmax)
-		goto fail;
+		return NULL;
 	softmax->dim = dim;
 	softmax->classes = classes;
 	for (unsigned s = 0; s < SLICES; s++) {
 		struct slice *slice = &softmax->slice[s];
-		slice->features = calloc((size_t)dim * TILE_ROWS, sizeof(double));
-		slice->logits = calloc((size_t)classes * TILE_ROWS, sizeof(double));
-		slice->gradient = calloc((size_t)classes * ((size_t)dim + 1), sizeof(double));
-		if (!slice->features || !slice->logits || !slice->gradient)
-			goto fail;
+		slice->features = probe_alloc(arena, (size_t)dim * TILE_ROWS, sizeof(double), err);
+		slice->logits = probe_alloc(arena, (size_t)classes * TILE_ROWS, sizeof(double), err);
+		slice->gradient = probe_alloc(arena, (size_t)classes * ((size_t)dim + 1), sizeof(double), err);
+		if (slice->features && slice->logits && slice->gradient)
+			continue;
+		if (!arena)
+			softmax_destroy(softmax);
+		return NULL;
 	}
 	return softmax;
-fail:
-	error_set(err, ERROR_MEMORY, "probe: no memory to classify %u features into %u classes", dim, classes);
-	softmax_destroy(softmax);
-	return NULL;
 }
 
 void softmax_destroy(struct softmax *softmax)
@@ -151,6 +155,21 @@ static double tile_softmax(double *restrict logits, const int32_t *labels, unsig
 	return loss;
 }
 
+/* The class of the largest logit, the lowest of equals; -1 where one is not a number, as that makes no hit. */
+static void tile_predict(const double *logits, int32_t *predicted, unsigned rows, unsigned classes)
+{
+	for (unsigned r = 0; r < rows; r++) {
+		unsigned best = 0;
+		bool numbers = true;
+		for (unsigned c = 0; c < classes; c++) {
+			numbers = numbers && !isnan(logits[(size_t)c * TILE_ROWS + r]);
+			if (logits[(size_t)c * TILE_ROWS + r] > logits[(size_t)best * TILE_ROWS + r])
+				best = c;
+		}
+		predicted[r] = numbers ? (int32_t)best : -1;
+	}
+}
+
 static void gradient_task(void *ctx, size_t task, unsigned thread)
 {
 	(void)thread;
@@ -166,6 +185,8 @@ static void gradient_task(void *ctx, size_t task, unsigned thread)
 	for (; first < end; first += TILE_ROWS) {
 		unsigned rows = end - first < TILE_ROWS ? (unsigned)(end - first) : TILE_ROWS;
 		tile_logits(call, slice, first, rows);
+		if (call->data->predicted)
+			tile_predict(slice->logits, call->data->predicted + first, rows, classes);
 		slice->loss += tile_softmax(slice->logits, call->data->labels + first, rows, classes);
 		cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)classes, (int)dim, (int)rows, 1,
 			slice->logits, TILE_ROWS, slice->features, (int)dim, 1, gradient, (int)dim);
@@ -205,6 +226,8 @@ static void score_task(void *ctx, size_t task, unsigned thread)
 	for (; first < end; first += TILE_ROWS) {
 		unsigned rows = end - first < TILE_ROWS ? (unsigned)(end - first) : TILE_ROWS;
 		tile_logits(call, slice, first, rows);
+		if (call->data->predicted)
+			tile_predict(slice->logits, call->data->predicted + first, rows, call->softmax->classes);
 		for (unsigned r = 0; r < rows; r++) {
 			unsigned label = (unsigned)call->data->labels[first + r], ahead = 0;
 			double own = slice->logits[(size_t)label * TILE_ROWS + r];

@@ -213,8 +213,12 @@ static void build_head(struct builder *b, struct value *h)
 	unsigned layers = classifier ? 0 : (unsigned)head; /* none 0, linear 1, mlp2 2, mlp3 3 */
 	unsigned hidden = head == NET_HEAD_HIDDEN_CLASSIFIER ? 1 : layers > 0 ? layers - 1 : 0;
 	struct value *y = h;
-	for (unsigned i = 0; i < hidden; i++)
+	for (unsigned i = 0; i < hidden; i++) {
 		y = add_head_layer(b, y, i, h->channels, END_BN);
+		/* For evaluation: nobody in the net reads it. */
+		if (i == 0 && !net->config.training)
+			net->hidden = add_join(b, y, NULL);
+	}
 	if (classifier)
 		y = add_conv(b, y, (struct layer){"fc", "fc", PARAM_DENSE, net->config.head_dim, 1, 1, 0, END_BIAS});
 	else if (layers > 0)

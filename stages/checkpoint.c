@@ -16,7 +16,7 @@
 
 #define FORMAT "ringclr-checkpoint-1"
 
-enum { CHECKPOINT_PAIRS = 16, CHECKPOINT_TEXT = 64 };
+enum { CHECKPOINT_PAIRS = 18, CHECKPOINT_TEXT = 64 };
 
 static const char *const precision_names[] = {[PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16"};
 static const char *const conv_names[] = {
@@ -99,6 +99,21 @@ static void add_optimizer(struct save_space *space, struct optimizer *optimizer)
 	}
 }
 
+static size_t extra_floats(const struct checkpoint_tensor *extra)
+{
+	return (size_t)(extra->shape[0] * (extra->dims > 1 ? extra->shape[1] : 1));
+}
+
+static void add_extra(struct save_space *space, const struct checkpoint_about *about)
+{
+	for (size_t i = 0; i < about->extra_count; i++) {
+		const struct checkpoint_tensor *extra = &about->extra[i];
+		snprintf(space->names[space->count], sizeof space->names[0], "%s", extra->name);
+		add_tensor(space, SAFETENSORS_F32, extra->dims, extra->shape, extra->value,
+			extra_floats(extra) * sizeof(float));
+	}
+}
+
 static void add_about(struct save_space *space, const struct checkpoint_about *about)
 {
 	add_pair(space, "format", FORMAT);
@@ -116,6 +131,10 @@ static void add_about(struct save_space *space, const struct checkpoint_about *a
 	add_pair(space, "epoch_entropy_sum", "%a", about->progress.epoch_entropy_sum);
 	add_pair(space, "epoch_alignment_sum", "%a", about->progress.epoch_alignment_sum);
 	add_pair(space, "epoch_uniformity_sum", "%a", about->progress.epoch_uniformity_sum);
+	if (about->extra_count > 0) { /* files of runs without a probe stay as they were */
+		add_pair(space, "epoch_probe_hits", "%" PRIu64, about->progress.epoch_probe_hits);
+		add_pair(space, "epoch_probe_rows", "%" PRIu64, about->progress.epoch_probe_rows);
+	}
 	add_pair(space, "fingerprint", "%016" PRIx64, about->fingerprint);
 }
 
@@ -125,7 +144,8 @@ int checkpoint_save(const char *path, struct net *net, struct optimizer *optimiz
 	size_t params = net_param_count(net), floats = 0;
 	for (size_t i = 0; i < params; i++)
 		floats += net_param(net, i)->count;
-	size_t most = params + 2 * net_buffer_count(net) + (optimizer ? optimizer_state_count(optimizer) : 0);
+	size_t most = params + 2 * net_buffer_count(net) + (optimizer ? optimizer_state_count(optimizer) : 0) +
+		      about->extra_count;
 	struct save_space space = {
 		.tensors = calloc(most, sizeof *space.tensors),
 		.names = calloc(most, sizeof *space.names),
@@ -141,6 +161,7 @@ int checkpoint_save(const char *path, struct net *net, struct optimizer *optimiz
 	add_buffers(&space, net);
 	if (optimizer)
 		add_optimizer(&space, optimizer);
+	add_extra(&space, about);
 	add_about(&space, about);
 	code = safetensors_write(path, space.tensors, space.count, space.pairs, space.pair_count, err);
 out:
@@ -220,6 +241,10 @@ static int about_from_metadata(
 		read_later_sum(path, file, "epoch_alignment_sum", begun, &progress->epoch_alignment_sum, err) < 0 ||
 		read_later_sum(path, file, "epoch_uniformity_sum", begun, &progress->epoch_uniformity_sum, err) < 0)
 		return err->code;
+	const char *hits = safetensors_metadata(file, "epoch_probe_hits"),
+		   *probed = safetensors_metadata(file, "epoch_probe_rows");
+	about->progress.epoch_probe_hits = hits ? strtoull(hits, NULL, 10) : 0;
+	about->progress.epoch_probe_rows = probed ? strtoull(probed, NULL, 10) : 0;
 	return 0;
 }
 
@@ -362,6 +387,19 @@ int checkpoint_load_optimizer(
 		if (!tensor)
 			return err->code;
 		memcpy(value, tensor->data, tensor->bytes);
+	}
+	return 0;
+}
+
+int checkpoint_load_extra(const char *path, const struct safetensors *file, const struct checkpoint_tensor *extra,
+	size_t count, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct safetensor *tensor =
+			find_tensor(path, file, extra[i].name, extra[i].dims, extra[i].shape, err);
+		if (!tensor)
+			return err->code;
+		memcpy(extra[i].value, tensor->data, tensor->bytes);
 	}
 	return 0;
 }

@@ -2,9 +2,9 @@
 /*
  * Checkpoints: one safetensors file with the encoder in torchvision's names and layouts ("conv1.weight",
  * "layer1.0.bn1.running_mean"
- * ...), the head ("head.*") or classifier ("fc.*"), the optimizer's state ("momentum.*"), and in its metadata the shape
- * of the net, the position of the run and the fingerprint of the data. Written atomically; the same state gives the
- * same bytes.
+ * ...), the head ("head.*") or classifier ("fc.*"), the optimizer's state ("momentum.*"), the online probe ("probe.*"),
+ * and in its metadata the shape of the net, the position of the run and the fingerprint of the data. Written
+ * atomically; the same state gives the same bytes.
  */
 #ifndef RINGCLR_STAGES_CHECKPOINT_H
 #define RINGCLR_STAGES_CHECKPOINT_H
@@ -14,12 +14,22 @@
 #include "model/optimizer.h"
 #include "stages/forward_backward.h"
 
+/* A tensor of a part of the run that is neither net nor optimizer: the online probe's. */
+struct checkpoint_tensor {
+	const char *name;
+	unsigned dims; /* 1 or 2 */
+	uint64_t shape[2];
+	float *value;
+};
+
 /* What a checkpoint says of itself besides tensors. */
 struct checkpoint_about {
 	struct net_config
 		net; /* depth, width, size, stem, head, head_dim, precision, conv; the rest is the reader's to choose */
 	struct train_progress progress;
-	uint64_t fingerprint; /* of the training data */
+	uint64_t fingerprint;		       /* of the training data */
+	const struct checkpoint_tensor *extra; /* saved behind the rest; not set by checkpoint_about() */
+	size_t extra_count;
 };
 
 /* Saves to path. optimizer may be NULL (weights only). */
@@ -43,5 +53,7 @@ int checkpoint_load_encoder(
 
 int checkpoint_load_optimizer(
 	const char *path, const struct safetensors *file, struct optimizer *optimizer, struct error *err);
+int checkpoint_load_extra(const char *path, const struct safetensors *file, const struct checkpoint_tensor *extra,
+	size_t count, struct error *err);
 
 #endif

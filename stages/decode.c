@@ -37,6 +37,9 @@ struct batch batch_view(const struct augment *augment, const struct span *span, 
 	char *record = (char *)memory + batch_x_bytes(augment);
 	return (struct batch){
 		.images = left < augment->capacity ? (uint32_t)left : augment->capacity,
+		.views = augment->policies.count,
+		.capacity = augment->capacity,
+		.size = augment->policies.view[0].size,
 		.x = memory,
 		.record = (uint64_t *)record,
 		.label = (int32_t *)(record + round_up_line(augment->capacity * sizeof(uint64_t))),

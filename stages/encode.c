@@ -7,10 +7,29 @@
 struct encode_stage {
 	struct loader *loader;
 	struct net *net;
+	enum net_tap tap;
 	struct team *team;
 	encode_sink *sink;
 	void *ctx;
 };
+
+/* View after view, so that the net need not be as wide as all of them. */
+static int encode_batch(struct encode_stage *stage, uint64_t first, const struct batch *batch, struct error *err)
+{
+	int code = 0;
+	for (uint32_t view = 0; view < batch->views && code == 0; view++) {
+		struct batch one = *batch;
+		one.x += (size_t)view * batch->capacity * batch->size * batch->size * 3;
+		one.views = 1;
+		const float *features = one.x;
+		if (stage->net) {
+			net_forward(stage->net, stage->team, one.x, one.images, NET_EVAL, stage->tap != NET_TAP_H);
+			features = net_tap(stage->net, stage->tap);
+		}
+		code = stage->sink(stage->ctx, first, &one, features, err);
+	}
+	return code;
+}
 
 static int encode_run(void *ctx, struct worker *worker)
 {
@@ -24,12 +43,7 @@ static int encode_run(void *ctx, struct worker *worker)
 			return result == RING_END ? 0 : result;
 		uint64_t start_ns = meter_now_ns();
 		struct batch batch = loader_batch(stage->loader, seq, memory);
-		const float *features = batch.x;
-		if (stage->net) {
-			net_forward(stage->net, stage->team, batch.x, batch.images, NET_EVAL, false);
-			features = net_features(stage->net);
-		}
-		int code = stage->sink(stage->ctx, done, &batch, features, worker->err);
+		int code = encode_batch(stage, done, &batch, worker->err);
 		if (code < 0)
 			return code;
 		done += batch.images;
@@ -43,7 +57,13 @@ static int encode_run(void *ctx, struct worker *worker)
 int encode_images(struct loader *loader, struct net *net, struct team *team, struct placement *placement,
 	encode_sink *sink, void *ctx, struct error *err)
 {
-	struct encode_stage stage = {.loader = loader, .net = net, .team = team, .sink = sink, .ctx = ctx};
+	return encode_tap(loader, net, NET_TAP_H, team, placement, sink, ctx, err);
+}
+
+int encode_tap(struct loader *loader, struct net *net, enum net_tap tap, struct team *team, struct placement *placement,
+	encode_sink *sink, void *ctx, struct error *err)
+{
+	struct encode_stage stage = {.loader = loader, .net = net, .tap = tap, .team = team, .sink = sink, .ctx = ctx};
 	struct stage encode = {.name = "encode",
 		.run = encode_run,
 		.ctx = &stage,

@@ -8,7 +8,8 @@
  * weights;
  *   3. forward of all 2N rows at once (BatchNorm sees both views), loss, gradient of z; or of N rows and their labels;
  *   4. backward, publishing each gradient as it completes: the optimizer works while backward goes on;
- *   5. release the batch, publish the step's report.
+ *   5. the online probe, if there is one, learns from h while the optimizer still works: the last to read the batch;
+ *   6. release the batch, publish the step's report.
  *
  * At a boundary (an epoch's end, a checkpoint, a stop) the claims of the next step come first, so that evaluation and
  * saving see weights at rest.
@@ -71,6 +72,11 @@ static const char *numeric_advice(const struct forward_backward_stage *stage)
 	return stage->cross_entropy
 		       ? "lower --lr or lengthen --warmup-epochs; the last checkpoint is kept"
 		       : "lower --lr, lengthen --warmup-epochs or raise --temperature; the last checkpoint is kept";
+}
+
+static double probe_percent(uint64_t hits, uint64_t rows)
+{
+	return rows > 0 ? 100 * (double)hits / (double)rows : NAN;
 }
 
 static int check_finite(
@@ -173,6 +179,9 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 			announce_gradient, &announcer, &loss, worker->err);
 	if (code < 0)
 		return code;
+	struct online_probe_step probed = {0};
+	if (stage->probe)
+		probed = online_probe_learn(stage->probe, stage->team, net_features(stage->net), &batch, k);
 	ring_release(batches, k);
 	trace_end("stage", "forward_backward", traced_ns);
 	meter_phase(worker->meter, 0, start_ns);
@@ -184,6 +193,8 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 	stage->progress.epoch_entropy_sum += loss.entropy;
 	stage->progress.epoch_alignment_sum += loss.alignment;
 	stage->progress.epoch_uniformity_sum += loss.uniformity;
+	stage->progress.epoch_probe_hits += probed.hits;
+	stage->progress.epoch_probe_rows += probed.rows;
 	struct report_item report = {
 		.kind = REPORT_STEP,
 		.step = k + 1,
@@ -192,6 +203,7 @@ static int step(struct forward_backward_stage *stage, struct worker *worker)
 		.entropy = loss.entropy,
 		.alignment = loss.alignment,
 		.uniformity = loss.uniformity,
+		.probe = probe_percent(probed.hits, probed.rows),
 		.rate = rate,
 	};
 	return publish_report(stage, &report);
@@ -217,11 +229,13 @@ static int boundary(struct forward_backward_stage *stage, struct worker *worker)
 			.entropy = progress->epoch_entropy_sum / steps,
 			.alignment = progress->epoch_alignment_sum / steps,
 			.uniformity = progress->epoch_uniformity_sum / steps,
+			.probe = probe_percent(progress->epoch_probe_hits, progress->epoch_probe_rows),
 			.rate = schedule_rate(stage->schedule, progress->step - 1),
 			.knn = NAN,
 			.linear = NAN,
 			.top1 = NAN,
 		};
+		progress->epoch_probe_hits = progress->epoch_probe_rows = 0;
 		progress->epoch_loss_sum = 0;
 		progress->epoch_accuracy_sum = 0;
 		progress->epoch_entropy_sum = progress->epoch_alignment_sum = progress->epoch_uniformity_sum = 0;

@@ -18,6 +18,7 @@
 #include "model/schedule.h"
 #include "pipeline/graph.h"
 #include "stages/loader.h"
+#include "stages/online_probe.h"
 #include "stages/report.h"
 
 /* Where a run stands: all that a checkpoint must hold besides tensors. */
@@ -26,6 +27,7 @@ struct train_progress {
 	double epoch_loss_sum; /* over the steps of the epoch so far */
 	double epoch_accuracy_sum;
 	double epoch_entropy_sum, epoch_alignment_sum, epoch_uniformity_sum; /* NAN: not known */
+	uint64_t epoch_probe_hits, epoch_probe_rows;			     /* of the online probe, likewise */
 };
 
 /* What the owner of the run does between two steps: evaluate, save. All weights are at rest. */
@@ -46,6 +48,7 @@ struct forward_backward_stage {
 	struct loss_config loss_config;
 	struct contrastive_loss *loss;	     /* of a contrastive kind, else NULL */
 	struct cross_entropy *cross_entropy; /* of that kind, else NULL */
+	struct online_probe *probe;	     /* NULL: none */
 	uint32_t batch;			     /* N images */
 	uint32_t views;			     /* of an image */
 	float *dz;			     /* [views * batch][output_dim] */

@@ -40,10 +40,13 @@ struct sample_item {
 
 /* Where the parts of a batch slot lie. Made from the slot's memory by batch_view(). */
 struct batch {
-	uint32_t images;  /* rows of one view that are filled; less than `capacity` only at the end of an evaluation */
-	float *x;	  /* [views * capacity][size][size][3] */
-	uint64_t *record; /* [capacity] numbers in the shard set */
-	int32_t *label;	  /* [capacity] */
+	uint32_t images; /* rows of one view that are filled; less than `capacity` only at the end of an evaluation */
+	uint32_t views;
+	uint32_t capacity; /* rows from the first of one view to the first of the next */
+	uint32_t size;	   /* side of a view in pixels */
+	float *x;	   /* [views * capacity][size][size][3] */
+	uint64_t *record;  /* [capacity] numbers in the shard set */
+	int32_t *label;	   /* [capacity] */
 };
 
 #endif

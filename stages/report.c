@@ -61,8 +61,9 @@ static void draw_progress(struct report_state *state, const struct report_item *
 	double waited = (double)(stalled_ns - state->stalled_ns) / (double)(now_ns - state->drawn_ns + 1);
 	double seconds = (double)(now_ns - state->start_ns) * 1e-9;
 	double steps = (double)(item->step - stage->first_step);
-	char eta[32], entropy[32] = "";
-	add_number(entropy, sizeof entropy, "  entropy %.2f", item->entropy);
+	char eta[32], metrics[64] = "";
+	add_number(metrics, sizeof metrics, "  entropy %.2f", item->entropy);
+	add_number(metrics, sizeof metrics, "  probe %.1f%%", item->probe);
 	format_duration(seconds / steps * (double)(stage->end_step - item->step), eta, sizeof eta);
 	uint64_t epoch = (item->step - 1) / stage->epoch_steps;
 	/* Which ring starves: training waits for batches, or batches wait for training. */
@@ -71,7 +72,7 @@ static void draw_progress(struct report_state *state, const struct report_item *
 		"  %.0f images/s  loss %.4f  %s %.1f%%%s  lr %.4f  ETA %s  %s%s",
 		state->terminal ? "\r\033[K" : "", epoch + 1,
 		(stage->end_step + stage->epoch_steps - 1) / stage->epoch_steps, item->step, stage->end_step,
-		steps * stage->batch / seconds, item->loss, accuracy_word(stage), 100 * item->accuracy, entropy,
+		steps * stage->batch / seconds, item->loss, accuracy_word(stage), 100 * item->accuracy, metrics,
 		item->rate, eta, waited > 0.05 ? "batch ring starves" : "compute-bound", state->terminal ? "" : "\n");
 	state->drawn_ns = now_ns;
 	state->stalled_ns = stalled_ns;
@@ -79,10 +80,11 @@ static void draw_progress(struct report_state *state, const struct report_item *
 
 static void print_epoch(struct report_state *state, const struct report_item *item, double seconds, double rate)
 {
-	char metrics[96] = "", scores[96] = "";
+	char metrics[128] = "", scores[96] = "";
 	add_number(metrics, sizeof metrics, "  entropy %.3f", item->entropy);
 	add_number(metrics, sizeof metrics, "  alignment %.3f", item->alignment);
 	add_number(metrics, sizeof metrics, "  uniformity %.3f", item->uniformity);
+	add_number(metrics, sizeof metrics, "  probe %.2f%%", item->probe);
 	add_number(scores, sizeof scores, "  kNN %.2f%%", item->knn);
 	add_number(scores, sizeof scores, "  linear %.2f%%", item->linear);
 	add_number(scores, sizeof scores, "  top-1 %.2f%%", item->top1);
@@ -123,6 +125,7 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 	add_number(metrics, sizeof metrics, ", \"entropy\": %.17g", item->entropy);
 	add_number(metrics, sizeof metrics, ", \"alignment\": %.17g", item->alignment);
 	add_number(metrics, sizeof metrics, ", \"uniformity\": %.17g", item->uniformity);
+	add_number(scores, sizeof scores, ", \"probe\": %.6f", item->probe);
 	add_number(scores, sizeof scores, ", \"knn\": %.6f", item->knn);
 	add_number(scores, sizeof scores, ", \"linear\": %.6f", item->linear);
 	add_number(scores, sizeof scores, ", \"top1\": %.6f", item->top1);

@@ -20,6 +20,7 @@ struct report_item {
 	uint64_t step;			       /* steps done */
 	double loss, accuracy;		       /* of the step, or the epoch's means */
 	double entropy, alignment, uniformity; /* likewise, of struct loss_result; NAN: not known */
+	double probe;			       /* percent that the online probe knew; NAN: no probe, or no labels */
 	double rate;			       /* learning rate of the last step */
 	double knn, linear;		       /* percent; NAN: not evaluated. Epochs only */
 	double top1;			       /* of the classifier itself; likewise */

@@ -103,7 +103,7 @@ static void test_knn_ties(void **state)
 		features[2 * i + 1] = 1;
 		labels[i] = i < 700 ? 0 : 1;
 	}
-	struct probe_data bank = {features, labels, BANK}, test = {query, &label, 1};
+	struct probe_data bank = {features, labels, BANK, NULL}, test = {query, &label, 1, NULL};
 	struct team *team = helper_team(1);
 	struct probe_score score;
 	struct error err = {0};
@@ -129,7 +129,7 @@ static void test_knn_no_votes(void **state)
 	(void)state;
 	float features[6] = {1, 0, 0, 1, 1, 1}, query[2] = {1, 0.1f};
 	int32_t labels[3] = {5, 6, 7}, label = 0;
-	struct probe_data bank = {features, labels, 3}, test = {query, &label, 1};
+	struct probe_data bank = {features, labels, 3, NULL}, test = {query, &label, 1, NULL};
 	struct team *team = helper_team(1);
 	struct probe_score score;
 	struct error err = {0};
@@ -167,7 +167,7 @@ static void test_errors(void **state)
 	struct team *team = helper_team(1);
 	struct helper_data train = helper_data_create(30, DIM, CLASSES, 1, 1);
 	struct helper_data test = helper_data_create(20, DIM, CLASSES, 1, 2);
-	struct probe_data none = {NULL, NULL, 0};
+	struct probe_data none = {0};
 	struct probe_score score;
 #define expect(want, text, call)                                                                                       \
 	do {                                                                                                           \

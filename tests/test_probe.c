@@ -330,7 +330,9 @@ static void test_sgd(void **state)
 	double x[COUNT] = {0}, velocity[COUNT] = {0}, gradient[COUNT];
 	struct probe_score score;
 	for (size_t step = 0; step < 3; step++) {
-		struct probe_data batch = {train.features + step * ROWS * DIM, train.labels + step * ROWS, ROWS};
+		struct probe_data batch = {.features = train.features + step * ROWS * DIM,
+			.labels = train.labels + step * ROWS,
+			.count = ROWS};
 		double rate = 0.3 / (double)(1 + step), want = objective(&batch, DIM, CLASSES, 0, x, gradient);
 		for (size_t i = 0; i < COUNT; i++) {
 			velocity[i] = 0.9 * velocity[i] + gradient[i];
@@ -439,6 +441,45 @@ static void test_degenerate_columns(void **state)
 	helper_data_destroy(&test);
 }
 
+/* What is said to be foremost is what top-1 counts. */
+static void test_predictions(void **state)
+{
+	(void)state;
+	enum { TEST_ROWS = 203 };
+	static const double ridge = 1e-2;
+	struct error err = {0};
+	struct team *team = helper_team(2);
+	struct helper_data train = helper_data_create(300, DIM, CLASSES, 0.3, 1),
+			   test = helper_data_create(TEST_ROWS, DIM, CLASSES, 0.3, 2);
+	int32_t predicted[TEST_ROWS];
+	struct probe_score score;
+	struct probe_sgd *sgd = probe_sgd_create(DIM, CLASSES, 300, &err);
+	assert_non_null(sgd);
+	probe_sgd_step(sgd, team, train.features, train.labels, 300, 0.1);
+	test.probe.predicted = predicted;
+	for (int method = 0; method < 3; method++) {
+		memset(predicted, 0x7f, sizeof predicted);
+		if (method == 0)
+			probe_knn(team, &train.probe, &test.probe, DIM, CLASSES, 20, 0.1, &score, &err);
+		else if (method == 1)
+			probe_logistic_lbfgs(
+				team, &train.probe, NULL, &test.probe, DIM, CLASSES, &ridge, 1, &score, &err);
+		else
+			probe_sgd_score(sgd, team, &test.probe, &score);
+		size_t hits = 0;
+		for (size_t i = 0; i < TEST_ROWS; i++) {
+			assert_in_range(predicted[i], 0, CLASSES - 1);
+			hits += predicted[i] == test.labels[i];
+		}
+		assert_true(score.top1 == 100 * (double)hits / TEST_ROWS);
+		assert_true(hits > TEST_ROWS / CLASSES && hits < TEST_ROWS);
+	}
+	probe_sgd_destroy(sgd);
+	team_destroy(team);
+	helper_data_destroy(&train);
+	helper_data_destroy(&test);
+}
+
 static void test_errors(void **state)
 {
 	(void)state;
@@ -446,7 +487,7 @@ static void test_errors(void **state)
 	struct team *team = helper_team(1);
 	struct helper_data train = helper_data_create(30, DIM, CLASSES, 1, 1),
 			   test = helper_data_create(20, DIM, CLASSES, 1, 2);
-	struct probe_data none = {NULL, NULL, 0}, few = train.probe;
+	struct probe_data none = {0}, few = train.probe;
 	struct probe_score score;
 	few.count = 9;
 #define expect(want, text, call)                                                                                       \
@@ -525,6 +566,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_sgd_ties),
 		cmocka_unit_test(test_team_invariance),
 		cmocka_unit_test(test_degenerate_columns),
+		cmocka_unit_test(test_predictions),
 		cmocka_unit_test(test_errors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,9 @@ const struct option_table command_embed_table = {
 	.command = "embed",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
-	.about = "Writes the features h of every image (its centre, or --views; BatchNorm in inference mode) in the "
+	.about = "Writes the features of every image (h, or --features; of its centre, or --views; BatchNorm in "
+		 "inference "
+		 "mode) in the "
 		 "order of the "
 		 "shard, for NumPy and "
 		 "whatever reads its files.",
@@ -144,8 +146,8 @@ static int run_job(struct embed_job *job, struct error *err)
 	if (code < 0)
 		return code;
 	loader_once(job->loader);
-	code = encode_images(
-		job->loader, job->encoder.net, job->runtime.team, job->runtime.placement, write_rows, job, err);
+	code = encode_tap(job->loader, job->encoder.net, job->encoder.tap, job->runtime.team, job->runtime.placement,
+		write_rows, job, err);
 	return code < 0 ? code : finish_files(job, err);
 }
 

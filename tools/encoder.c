@@ -32,7 +32,9 @@ static int create_net(struct encoder *encoder, struct runtime *runtime, const st
 	struct checkpoint_about *about, uint32_t max_rows, struct error *err)
 {
 	struct net_config *config = &about->net;
+	enum net_tap tap = (enum net_tap)options->features;
 	if (config->depth == 0) {
+		config->head = NET_HEAD_MLP2;
 		config->width = (float)options->width;
 		config->size = 32;
 		if (net_parse_model(options->model, &config->depth, err) < 0)
@@ -40,7 +42,8 @@ static int create_net(struct encoder *encoder, struct runtime *runtime, const st
 	}
 	if (options->size)
 		config->size = (unsigned)options->size;
-	config->head = NET_HEAD_NONE; /* downstream tasks use h */
+	if (tap == NET_TAP_H)
+		config->head = NET_HEAD_NONE;
 	config->max_rows = max_rows;
 	config->training = false;
 	config->isa = runtime->isa;
@@ -52,8 +55,14 @@ static int create_net(struct encoder *encoder, struct runtime *runtime, const st
 	if (!encoder->net)
 		return err->code;
 	encoder->size = config->size;
-	encoder->dim = net_feature_dim(encoder->net);
-	return 0;
+	encoder->tap = tap;
+	encoder->dim = net_tap_dim(encoder->net, tap);
+	if (encoder->dim > 0)
+		return 0;
+	return error_set(err, ERROR_MISMATCH, "%s: %s; evaluate --features h%s", encoder->source,
+		config->head == NET_HEAD_NONE ? "has no projection head"
+					      : "its projection head is one layer, with none hidden in it",
+		config->head == NET_HEAD_NONE ? "" : " or z");
 }
 
 int encoder_open(struct encoder *encoder, struct runtime *runtime, const struct encoder_options *options,
@@ -66,6 +75,8 @@ int encoder_open(struct encoder *encoder, struct runtime *runtime, const struct 
 	if (!path && options->kind == ENCODER_TRAINED)
 		return error_set(err, ERROR_USAGE,
 			"name a run or a .safetensors file, or give --encoder random or --encoder pixels");
+	if (options->kind == ENCODER_PIXELS && options->features != NET_TAP_H)
+		return error_set(err, ERROR_USAGE, "--encoder pixels has no projection head to look at");
 	if (path)
 		code = open_file(encoder, path, &about, &file, err);
 	if (code == 0 && options->kind != ENCODER_PIXELS)

@@ -1,41 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ringclr eval: what a frozen encoder's features know, by kNN or a linear probe. */
+/* ringclr eval: what a frozen encoder's features know, by kNN, a linear classifier, or the study of the head. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#include "model/schedule.h"
+#include "io/class_draw.h"
 #include "tools/command.h"
-#include "tools/encoder.h"
-#include "tools/evaluate.h"
-#include "tools/json.h"
+#include "tools/eval_job.h"
 #include "tools/views_option.h"
-
-enum { METHOD_KNN, METHOD_LINEAR };
-enum { SOLVER_LBFGS, SOLVER_SGD };
-
-struct eval_options {
-	const char *train, *test, *views;
-	unsigned method, solver;
-	uint64_t limit_images, knn_k, epochs, batch;
-	double lr;
-	bool json;
-	struct encoder_options encoder;
-	struct runtime_options runtime;
-};
 
 static const struct option_spec spec[] = {
 	OPTION_GROUP("Protocol"),
 	OPTION_STRING(struct eval_options, train, "train", "SHARD", NULL,
-		"labelled shard: the neighbours, or the probe's training set", .required = true),
-	OPTION_STRING(struct eval_options, test, "test", "SHARD", NULL, "labelled shard to score on", .required = true),
-	OPTION_CHOICE(struct eval_options, method, "method", "knn|linear", "knn",
-		"weighted nearest neighbours, or logistic regression on the features"),
+		"labelled shard: the neighbours, or the probe's training set"),
+	OPTION_STRING(struct eval_options, test, "test", "SHARD", NULL, "labelled shard to score on"),
+	OPTION_CHOICE(struct eval_options, method, "method", "knn|linear|head-study", "knn",
+		"weighted nearest neighbours; logistic regression on the features; or what h and z = g(h) know of "
+		"transformations of the input (SimCLR, Table 3): colour or grayscale, rotation, noise, Sobel, each "
+		"predicted from either by logistic regression"),
 	OPTION_CHOICE(struct eval_options, solver, "solver", "lbfgs|sgd", "lbfgs",
 		"of linear. lbfgs: features of the centre view, standardised, best of 45 ridge weights on a held-out "
 		"tenth; sgd: the "
 		"paper's protocol, on random crops and flips"),
 	OPTION_U64(struct eval_options, limit_images, "limit-images", "N", "0", 0, UINT64_MAX,
 		"use the fixed random subset of so many images of --train that `train` uses; 0: all"),
+	OPTION_DOUBLE(struct eval_options, label_fraction, "label-fraction", "F", "1", 0, 1,
+		"use this fraction of the labelled images of --train, as many of every class: those that `pack "
+		"--label-fraction` draws"),
 	OPTION_U64(struct eval_options, knn_k, "knn-k", "K", "200", 1, 100000,
 		"neighbours that vote, with weight exp(cosine / 0.1)"),
 	OPTION_U64(struct eval_options, epochs, "epochs", "N", "100", 1, 100000, "sgd: passes over --train"),
@@ -43,7 +34,16 @@ static const struct option_spec spec[] = {
 	OPTION_DOUBLE(struct eval_options, lr, "lr", "RATE", "0.1", 0, 1000, "sgd: rate of 256 images; cosine to 0"),
 	OPTION_STRING(struct eval_options, views, "views", "TEXT", "crop-flip",
 		"sgd: the one view of each image to learn on"),
+	OPTION_FLAG(struct eval_options, confusion, "confusion", "no",
+		"also how often each class was taken for which, as a table, and each class's accuracy"),
 	OPTION_FLAG(struct eval_options, json, "json", "no", "print the result as one JSON object"),
+	OPTION_GROUP("Features from elsewhere"),
+	OPTION_STRING(struct eval_options, features_train, "features-train", "FILE.npy", NULL,
+		"instead of an encoder and shards: float32 or float64 [rows][columns], from any program"),
+	OPTION_STRING(struct eval_options, labels_train, "labels-train", "FILE.npy", NULL,
+		"their classes: integers [rows], 0 and up"),
+	OPTION_STRING(struct eval_options, features_test, "features-test", "FILE.npy", NULL, "likewise, to score on"),
+	OPTION_STRING(struct eval_options, labels_test, "labels-test", "FILE.npy", NULL, "likewise"),
 	ENCODER_OPTIONS(struct eval_options, encoder),
 	RUNTIME_OPTIONS(struct eval_options, runtime),
 };
@@ -52,97 +52,95 @@ const struct option_table command_eval_table = {
 	.command = "eval",
 	.spec = spec,
 	.count = sizeof spec / sizeof spec[0],
-	.about = "Scores a frozen encoder's features h (before the projection head; BatchNorm in inference mode) on "
-		 "labelled images. Two floors "
-		 "show what training added: --encoder random and --encoder pixels.",
+	.about = "Scores a frozen encoder's features (h, before the projection head, or --features; BatchNorm in "
+		 "inference mode) on labelled images. Two floors show what training added: --encoder random and "
+		 "--encoder pixels. The shards need not be what it was trained on: transfer to another data set "
+		 "(SimCLR, Table 8) is --method linear on that set's shards, of any number of classes, and with --size "
+		 "at another size of the input.",
 	.operands = "RUN|FILE.safetensors",
 	.operand_help = "folder of a run, a checkpoint of ringclr, or torchvision ResNet weights",
 	.operand_min = 0,
 	.operand_max = 1,
 	.notes = views_option_help,
-	.examples = "ringclr eval run --train train.ring --test test.ring\n"
-		    "ringclr eval run --train train.ring --test test.ring --method linear --json\n"
-		    "ringclr eval run --encoder random --train train.ring --test test.ring\n",
-};
-
-struct eval_job {
-	struct eval_options options;
-	struct options parsed;
-	struct runtime runtime;
-	struct shard_set *train, *test;
-	struct encoder encoder;
-	struct evaluator evaluator;
-	struct probe_score score;
-	/* The sgd protocol's. */
-	struct epoch_plan *plan;
-	struct loader *loader;
-	struct probe_sgd *probe;
-	struct schedule schedule;
-	uint64_t step, steps;
+	.examples =
+		"ringclr eval run --train train.ring --test test.ring\n"
+		"ringclr eval run --train train.ring --test test.ring --method linear --json\n"
+		"ringclr eval run --encoder random --train train.ring --test test.ring\n"
+		"ringclr eval run --train train.ring --test test.ring --method head-study\n"
+		"ringclr eval run --train flowers.ring --test flowers-test.ring --method linear --size 64\n"
+		"ringclr eval --features-train a.npy --labels-train b.npy --features-test c.npy --labels-test d.npy\n",
 };
 
 enum { EVAL_ROWS = 256 /* images of one forward without gradients */ };
 
-static int sgd_step(void *ctx, uint64_t first, const struct batch *batch, const float *features, struct error *err)
+static bool by_sgd(const struct eval_options *o)
 {
-	struct eval_job *job = ctx;
-	(void)first;
-	for (uint32_t i = 0; i < batch->images; i++)
-		if (batch->label[i] < 0)
-			return error_set(err, ERROR_MISMATCH,
-				"%s: holds images without a label; evaluation needs one for each", job->options.train);
-	double rate = schedule_rate(&job->schedule, job->step++);
-	double loss = probe_sgd_step(job->probe, job->runtime.team, features, batch->label, batch->images, rate);
-	if (job->step % 100 == 0 || job->step == job->steps)
-		fprintf(stderr, "probe: step %" PRIu64 "/%" PRIu64 "  loss %.4f\n", job->step, job->steps, loss);
-	return command_interrupted() ? error_set(err, ERROR_INTERRUPTED, "stopped") : 0;
+	return o->method == METHOD_LINEAR && o->solver == SOLVER_SGD;
 }
 
-/* The paper's protocol: a new random crop and flip of every image in every epoch, through the frozen encoder. */
-static int create_sgd(struct eval_job *job, struct error *err)
+static bool from_files(const struct eval_options *o)
+{
+	return o->features_train || o->labels_train || o->features_test || o->labels_test;
+}
+
+/* Options that say something together that neither means. */
+static int check_options(const struct eval_job *job, struct error *err)
 {
 	const struct eval_options *o = &job->options;
-	struct epoch_plan_config plan = {.order = EPOCH_FULL,
-		.seed = o->encoder.seed,
-		.limit = o->limit_images,
-		.subset_seed = EVALUATE_SUBSET_SEED};
-	job->plan = epoch_plan_create(job->train, &plan, err);
-	if (!job->plan)
-		return err->code;
-	struct loader_config config = runtime_loader_config(&job->runtime);
-	config.set = job->train;
-	config.plan = job->plan;
-	config.batch = (uint32_t)o->batch;
-	config.whole_batches = true;
-	config.seed = o->encoder.seed;
-	const struct view_defaults defaults = {.size = job->encoder.size,
-		.views = 1,
-		.strength = job->encoder.size <= 32 ? 0.5F : 1,
-		.area_min = 0.08F};
-	if (views_option_parse(&config.policies, o->views, &defaults, 1, err) < 0)
-		return err->code;
-	job->loader = loader_create(job->runtime.arena, &config, err);
-	if (!job->loader)
-		return err->code;
-	job->steps = o->epochs * loader_batches_per_epoch(job->loader);
-	schedule_init(
-		&job->schedule, o->lr, SCHEDULE_LINEAR, o->batch, epoch_plan_length(job->plan), (double)o->epochs, 0);
-	loader_span(job->loader, 0, job->steps);
-	job->probe = probe_sgd_create(job->encoder.dim, job->evaluator.classes, (uint32_t)o->batch, err);
-	return job->probe ? 0 : err->code;
+	const struct options *parsed = &job->parsed;
+	if (!by_sgd(o) && options_given(parsed, "views"))
+		return error_set(err, ERROR_USAGE,
+			"--views is what --method linear --solver sgd trains on; the others see the centre of each "
+			"image");
+	if (o->label_fraction <= 0)
+		return error_set(err, ERROR_USAGE, "--label-fraction must be more than 0");
+	if (o->label_fraction < 1 && o->limit_images)
+		return error_set(
+			err, ERROR_USAGE, "--label-fraction and --limit-images both choose a subset: give one");
+	if (o->method == METHOD_HEAD_STUDY && (o->label_fraction < 1 || o->confusion || o->encoder.features))
+		return error_set(err, ERROR_USAGE,
+			"--method head-study looks at no classes, and at h and z: without --label-fraction, "
+			"--confusion and --features");
+	if (!from_files(o))
+		return o->train && o->test
+			       ? 0
+			       : error_set(err, ERROR_USAGE,
+					 "--train SHARD and --test SHARD are needed, or the four files of "
+					 "--features-train, --labels-train, --features-test, --labels-test");
+	if (!o->features_train || !o->labels_train || !o->features_test || !o->labels_test)
+		return error_set(err, ERROR_USAGE,
+			"--features-train, --labels-train, --features-test and --labels-test go together");
+	if (o->method == METHOD_HEAD_STUDY || by_sgd(o))
+		return error_set(err, ERROR_USAGE,
+			"features from files are scored by --method knn, or linear with --solver lbfgs");
+	if (o->train || o->test || parsed->operand_count || o->limit_images || o->label_fraction < 1)
+		return error_set(err, ERROR_USAGE,
+			"features from files are scored as they are: without an encoder, --train, --test, "
+			"--limit-images and --label-fraction");
+	return 0;
 }
 
-static int run_sgd(struct eval_job *job, struct error *err)
+/* kNN or L-BFGS on job->data. */
+static int score_features(struct eval_job *job, struct error *err)
 {
-	int code = encode_images(
-		job->loader, job->encoder.net, job->runtime.team, job->runtime.placement, sgd_step, job, err);
-	if (code == 0)
-		code = evaluator_encode(&job->evaluator, 1, job->encoder.net, err);
+	struct eval_data *data = &job->data;
+	if (job->options.method == METHOD_KNN)
+		return probe_knn(job->runtime.team, &data->train, &data->test, data->dim, data->classes,
+			(unsigned)job->options.knn_k, EVALUATE_KNN_TEMPERATURE, &job->score, err);
+	double ridges[45];
+	probe_ridge_grid(ridges);
+	return probe_logistic_lbfgs(job->runtime.team, &data->train, NULL, &data->test, data->dim, data->classes,
+		ridges, sizeof ridges / sizeof ridges[0], &job->score, err);
+}
+
+static int run_files(struct eval_job *job, struct error *err)
+{
+	snprintf(job->encoder.source, sizeof job->encoder.source, "%s", job->options.features_test);
+	int code = eval_files_read(&job->files, &job->options, err);
 	if (code < 0)
 		return code;
-	struct probe_data test = evaluator_data(&job->evaluator, 1);
-	probe_sgd_score(job->probe, job->runtime.team, &test, &job->score);
-	return 0;
+	job->data = job->files.data;
+	return score_features(job, err);
 }
 
 static int run_features(struct eval_job *job, struct error *err)
@@ -152,25 +150,79 @@ static int run_features(struct eval_job *job, struct error *err)
 		if (code < 0)
 			return code;
 	}
-	if (job->options.method == METHOD_KNN)
-		return evaluator_knn(&job->evaluator, &job->score, err);
-	double ridges[45];
-	probe_ridge_grid(ridges);
-	return evaluator_linear(&job->evaluator, ridges, sizeof ridges / sizeof ridges[0], &job->score, err);
+	job->data.train = evaluator_data(&job->evaluator, 0);
+	job->data.test = evaluator_data(&job->evaluator, 1);
+	return score_features(job, err);
+}
+
+static int open_encoder(struct eval_job *job, struct error *err)
+{
+	const struct eval_options *o = &job->options;
+	struct encoder_options encoder = o->encoder;
+	uint32_t rows = by_sgd(o) && o->batch > EVAL_ROWS ? (uint32_t)o->batch : EVAL_ROWS;
+	if (o->method == METHOD_HEAD_STUDY)
+		encoder.features = NET_TAP_Z;
+	const char *path = job->parsed.operand_count ? job->parsed.operands[0] : NULL;
+	return encoder_open(&job->encoder, &job->runtime, &encoder, path, rows, err);
+}
+
+static int create_protocol(struct eval_job *job, struct error *err)
+{
+	const struct eval_options *o = &job->options;
+	if (o->method == METHOD_HEAD_STUDY) {
+		const struct head_study_config study = {
+			.sets = {job->train, job->test}, .limit = o->limit_images, .seed = o->encoder.seed};
+		return head_study_create(&job->study, &job->runtime, &job->encoder, &study, err);
+	}
+	uint64_t subset_count = 0;
+	if (o->label_fraction < 1 && class_draw_subset(job->train, o->label_fraction, EVALUATE_SUBSET_SEED,
+					     &job->subset, &subset_count, err) < 0)
+		return err->code;
+	struct evaluate_config config = {
+		.train = job->train,
+		.test = job->test,
+		.limit = o->limit_images,
+		.records = job->subset,
+		.record_count = subset_count,
+		.size = job->encoder.size,
+		.batch = EVAL_ROWS,
+		.dim = job->encoder.dim,
+		.tap = job->encoder.tap,
+		.knn_k = (unsigned)o->knn_k,
+	};
+	int code = evaluator_create(&job->evaluator, &job->runtime, &config, err);
+	job->data.dim = job->encoder.dim;
+	job->data.classes = job->evaluator.classes;
+	if (code == 0 && by_sgd(o))
+		code = eval_sgd_create(job, err);
+	if (code == 0 && by_sgd(o))
+		code = runtime_add_cache(&job->runtime, job->loader, o->runtime.mem, err);
+	return code;
+}
+
+/* The protocols that encode: what they leave of the encoder is what they were given. */
+static int run_protocol(struct eval_job *job, struct error *err)
+{
+	uint64_t before = encoder_hash(&job->encoder);
+	int code = job->options.method == METHOD_HEAD_STUDY ? head_study_run(&job->study, err)
+		   : by_sgd(&job->options)		    ? eval_sgd_run(job, err)
+							    : run_features(job, err);
+	if (code == 0 && encoder_hash(&job->encoder) != before)
+		code = error_set(
+			err, ERROR_MISMATCH, "the evaluation changed the encoder; this is a bug, please report it");
+	return code;
 }
 
 static int run_job(struct eval_job *job, struct error *err)
 {
 	const struct eval_options *o = &job->options;
-	bool sgd = o->method == METHOD_LINEAR && o->solver == SOLVER_SGD;
-	if (!sgd && options_given(&job->parsed, "views"))
-		return error_set(err, ERROR_USAGE,
-			"--views is what --method linear --solver sgd trains on; the others see the centre of each "
-			"image");
-	uint32_t rows = sgd && o->batch > EVAL_ROWS ? (uint32_t)o->batch : EVAL_ROWS;
-	int code = runtime_start(&job->runtime, &o->runtime, err);
+	int code = check_options(job, err);
+	if (code == 0)
+		code = runtime_start(&job->runtime, &o->runtime, err);
 	if (code < 0)
 		return code;
+	if (from_files(o))
+		return run_files(job, err);
 	job->train = runtime_open_shards(&job->runtime, &o->train, 1, err);
 	job->test = job->train ? runtime_open_shards(&job->runtime, &o->test, 1, err) : NULL;
 	if (!job->test)
@@ -179,63 +231,13 @@ static int run_job(struct eval_job *job, struct error *err)
 		return error_set(err, ERROR_USAGE,
 			"--limit-images %" PRIu64 " is more than %s holds (%" PRIu64 " images)", o->limit_images,
 			o->train, shard_set_records(job->train));
-	const char *path = job->parsed.operand_count ? job->parsed.operands[0] : NULL;
-	code = encoder_open(&job->encoder, &job->runtime, &o->encoder, path, rows, err);
-	if (code < 0)
-		return code;
-	struct evaluate_config config = {
-		.train = job->train,
-		.test = job->test,
-		.limit = o->limit_images,
-		.size = job->encoder.size,
-		.batch = EVAL_ROWS,
-		.dim = job->encoder.dim,
-		.knn_k = (unsigned)o->knn_k,
-	};
-	code = evaluator_create(&job->evaluator, &job->runtime, &config, err);
-	if (code == 0 && sgd)
-		code = create_sgd(job, err);
-	if (code == 0 && sgd)
-		code = runtime_add_cache(&job->runtime, job->loader, o->runtime.mem, err);
+	code = open_encoder(job, err);
+	if (code == 0)
+		code = create_protocol(job, err);
 	if (code < 0)
 		return code;
 	arena_seal(job->runtime.arena);
-
-	uint64_t before = encoder_hash(&job->encoder);
-	code = sgd ? run_sgd(job, err) : run_features(job, err);
-	if (code == 0 && encoder_hash(&job->encoder) != before)
-		code = error_set(
-			err, ERROR_MISMATCH, "the evaluation changed the encoder; this is a bug, please report it");
-	return code;
-}
-
-static int print_result(const struct eval_job *job)
-{
-	static const char *const methods[] = {"knn", "linear"}, *const solvers[] = {"lbfgs", "sgd"};
-	const struct eval_options *o = &job->options;
-	uint64_t bank = o->limit_images ? o->limit_images : shard_set_records(job->train);
-	if (!o->json) {
-		printf("%s%s%s  %s  top-1 %.2f%%  top-5 %.2f%%  (%" PRIu64 " test images, %" PRIu64
-		       " training images)\n",
-			methods[o->method], o->method == METHOD_LINEAR ? " " : "",
-			o->method == METHOD_LINEAR ? solvers[o->solver] : "", job->encoder.source, job->score.top1,
-			job->score.top5, shard_set_records(job->test), bank);
-		return EXIT_OK;
-	}
-	cJSON *result = cJSON_CreateObject();
-	cJSON_AddStringToObject(result, "method", methods[o->method]);
-	if (o->method == METHOD_LINEAR)
-		cJSON_AddStringToObject(result, "solver", solvers[o->solver]);
-	cJSON_AddStringToObject(result, "encoder", job->encoder.source);
-	cJSON_AddNumberToObject(result, "accuracy", job->score.top1);
-	cJSON_AddNumberToObject(result, "top5", job->score.top5);
-	cJSON_AddNumberToObject(result, "n", (double)shard_set_records(job->test));
-	cJSON_AddNumberToObject(result, "train_images", (double)bank);
-	cJSON_AddNumberToObject(result, "classes", job->evaluator.classes);
-	cJSON_AddNumberToObject(result, "dim", job->encoder.dim);
-	if (o->method == METHOD_LINEAR && o->solver == SOLVER_LBFGS)
-		cJSON_AddNumberToObject(result, "ridge", job->score.ridge);
-	return json_print(result);
+	return run_protocol(job, err);
 }
 
 int command_eval(int argc, char **argv)
@@ -247,10 +249,16 @@ int command_eval(int argc, char **argv)
 		return status;
 	command_catch_interrupts();
 	struct error err = {0};
-	status = run_job(&job, &err) < 0 ? command_fail("eval", &err) : print_result(&job);
-	probe_sgd_destroy(job.probe);
-	loader_destroy(job.loader);
-	epoch_plan_destroy(job.plan);
+	if (run_job(&job, &err) < 0)
+		status = command_fail("eval", &err);
+	else if (job.options.method == METHOD_HEAD_STUDY)
+		status = head_study_print(&job.study, job.options.json);
+	else
+		status = eval_result_print(&job);
+	eval_sgd_destroy(&job);
+	eval_files_free(&job.files);
+	free(job.subset);
+	head_study_destroy(&job.study);
 	evaluator_destroy(&job.evaluator);
 	shard_set_close(job.test);
 	shard_set_close(job.train);

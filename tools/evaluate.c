@@ -24,18 +24,32 @@ static int check_classes(const struct evaluate_config *config, struct error *err
 	return 0;
 }
 
+static struct epoch_plan *create_plan(
+	const struct evaluator *evaluator, int side, enum epoch_order order, uint64_t seed, struct error *err)
+{
+	struct epoch_plan_config plan = {.order = order, .seed = seed};
+	if (side == 1)
+		return epoch_plan_create(evaluator->config.test, &plan, err);
+	plan.limit = evaluator->config.limit;
+	plan.subset_seed = EVALUATE_SUBSET_SEED;
+	plan.records = evaluator->config.records;
+	plan.record_count = evaluator->config.record_count;
+	return epoch_plan_create(evaluator->config.train, &plan, err);
+}
+
+const struct epoch_plan *evaluator_plan(
+	struct evaluator *evaluator, enum epoch_order order, uint64_t seed, struct error *err)
+{
+	evaluator->plans[2] = create_plan(evaluator, 0, order, seed, err);
+	return evaluator->plans[2];
+}
+
 /* One set's loader and table. */
-static int create_side(
-	struct evaluator *evaluator, int side, const struct shard_set *set, uint64_t limit, struct error *err)
+static int create_side(struct evaluator *evaluator, int side, struct error *err)
 {
 	struct runtime *runtime = evaluator->runtime;
-	struct epoch_plan_config plan = {
-		.order = EPOCH_SEQUENTIAL, .limit = limit, .subset_seed = EVALUATE_SUBSET_SEED};
-	if (side == 0) {
-		plan.records = evaluator->config.records;
-		plan.record_count = evaluator->config.record_count;
-	}
-	evaluator->plans[side] = epoch_plan_create(set, &plan, err);
+	const struct shard_set *set = side ? evaluator->config.test : evaluator->config.train;
+	evaluator->plans[side] = create_plan(evaluator, side, EPOCH_SEQUENTIAL, 0, err);
 	if (!evaluator->plans[side])
 		return err->code;
 	uint64_t count = epoch_plan_length(evaluator->plans[side]);
@@ -61,17 +75,19 @@ int evaluator_create(
 	if (check_classes(config, err) < 0)
 		return err->code;
 	evaluator->classes = shard_classes(shard_set_at(config->train, 0));
-	if (create_side(evaluator, 0, config->train, config->limit, err) < 0)
+	if (create_side(evaluator, 0, err) < 0 || create_side(evaluator, 1, err) < 0)
 		return err->code;
-	return create_side(evaluator, 1, config->test, 0, err);
+	uint64_t tests = epoch_plan_length(evaluator->plans[1]);
+	evaluator->predicted = arena_alloc(runtime->arena, "features", tests, sizeof(int32_t), 0, err);
+	return evaluator->predicted ? 0 : err->code;
 }
 
 void evaluator_destroy(struct evaluator *evaluator)
 {
-	for (int side = 0; side < 2; side++) {
+	for (int side = 0; side < 2; side++)
 		loader_destroy(evaluator->loaders[side]);
-		epoch_plan_destroy(evaluator->plans[side]);
-	}
+	for (int i = 0; i < 3; i++)
+		epoch_plan_destroy(evaluator->plans[i]);
 }
 
 /* Records without a label (-1) teach a probe nothing and cannot be scored. */
@@ -90,8 +106,8 @@ int evaluator_encode(struct evaluator *evaluator, int side, struct net *net, str
 {
 	struct runtime *runtime = evaluator->runtime;
 	loader_once(evaluator->loaders[side]);
-	int code = encode_images(evaluator->loaders[side], net, runtime->team, runtime->placement, encode_keep,
-		&evaluator->tables[side], err);
+	int code = encode_tap(evaluator->loaders[side], net, evaluator->config.tap, runtime->team, runtime->placement,
+		encode_keep, &evaluator->tables[side], err);
 	return code < 0 ? code : check_labels(evaluator, side, err);
 }
 
@@ -132,14 +148,19 @@ int evaluator_classify(struct evaluator *evaluator, struct net *net, double *top
 struct probe_data evaluator_data(const struct evaluator *evaluator, int side)
 {
 	const struct encode_table *table = &evaluator->tables[side];
-	return (struct probe_data){.features = table->features, .labels = table->labels, .count = table->count};
+	return (struct probe_data){
+		.features = table->features,
+		.labels = table->labels,
+		.count = table->count,
+		.predicted = side ? evaluator->predicted : NULL,
+	};
 }
 
 int evaluator_knn(struct evaluator *evaluator, struct probe_score *score, struct error *err)
 {
 	struct probe_data bank = evaluator_data(evaluator, 0), test = evaluator_data(evaluator, 1);
 	return probe_knn(evaluator->runtime->team, &bank, &test, evaluator->config.dim, evaluator->classes,
-		evaluator->config.knn_k, 0.1, score, err);
+		evaluator->config.knn_k, EVALUATE_KNN_TEMPERATURE, score, err);
 }
 
 int evaluator_linear(

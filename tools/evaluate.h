@@ -13,18 +13,20 @@ struct evaluate_config {
 	uint64_t limit;		 /* --limit-images, of train; 0: all */
 	const uint64_t *records; /* of train, ascending, copied; NULL: all */
 	uint64_t record_count;
-	unsigned size;	/* side of the net's input, pixels */
-	uint32_t batch; /* images of one forward */
-	unsigned dim;	/* columns of the features */
+	unsigned size;	  /* side of the net's input, pixels */
+	uint32_t batch;	  /* images of one forward */
+	unsigned dim;	  /* columns of the features */
+	enum net_tap tap; /* which features: h, unless said */
 	unsigned knn_k;
 };
 
 struct evaluator {
 	struct evaluate_config config;
 	struct runtime *runtime;
-	struct epoch_plan *plans[2]; /* train, test */
+	struct epoch_plan *plans[3]; /* train, test, and evaluator_plan()'s */
 	struct loader *loaders[2];
 	struct encode_table tables[2];
+	int32_t *predicted; /* [test images] */
 	unsigned classes;
 };
 
@@ -47,9 +49,17 @@ int evaluator_knn(struct evaluator *evaluator, struct probe_score *score, struct
 int evaluator_linear(
 	struct evaluator *evaluator, const double *ridges, size_t count, struct probe_score *score, struct error *err);
 
+/* A plan of the training images that are evaluated on, in another order; the evaluator owns it. Once. */
+const struct epoch_plan *evaluator_plan(
+	struct evaluator *evaluator, enum epoch_order order, uint64_t seed, struct error *err);
+
+/* Of the test set, `predicted` is filled in by whatever scores it. */
 struct probe_data evaluator_data(const struct evaluator *evaluator, int side);
 
-/* The subset of --limit-images is drawn from this, for every run the same. */
+/* The subsets of --limit-images and --label-fraction are drawn from this, for every run the same. */
 enum { EVALUATE_SUBSET_SEED = 0 };
+
+/* Neighbours vote with exp(cosine / this). */
+#define EVALUATE_KNN_TEMPERATURE 0.1
 
 #endif

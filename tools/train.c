@@ -110,6 +110,10 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct train_options, eval_every, "eval-every", "EPOCHS", "0", 0, 1000000,
 		"evaluate so often; 0: at the end only"),
 	OPTION_U64(struct train_options, knn_k, "knn-k", "K", "200", 1, 100000, "neighbours that vote"),
+	OPTION_FLAG(struct train_options, probe, "probe", "no",
+		"also train a linear classifier on h, step by step, on the labels of the same batches; nothing of it "
+		"reaches the encoder. SGD with Nesterov momentum, rate 0.1 N/256, cosine. metrics.jsonl has its "
+		"accuracy"),
 	RUNTIME_OPTIONS(struct train_options, runtime),
 	AUTOTUNE_OPTION(struct train_options, runtime),
 	/* finetune's own: FINETUNE_ONLY entries. */
@@ -282,6 +286,7 @@ static int print_result(const struct train_job *job, bool interrupted)
 		add_metric(result, "entropy", last->entropy);
 		add_metric(result, "alignment", last->alignment);
 		add_metric(result, "uniformity", last->uniformity);
+		add_metric(result, "probe", last->probe);
 		add_metric(result, "knn", last->knn);
 		add_metric(result, "linear", last->linear);
 		add_metric(result, "top1", last->top1);

@@ -6,6 +6,7 @@
  *   train_supervised.c  what cross-entropy and --init change of that
  *   train_setup.c  options -> data, net, loader, files, pipeline: all that is there before the first step
  *   train_report.c what --report writes
+ *   train_probe.c  the online probe
  *   train_plan.c   what that comes to: memory, work, and a prediction
  */
 #ifndef RINGCLR_TOOLS_TRAIN_JOB_H
@@ -28,9 +29,16 @@ struct train_options {
 	uint64_t split_seed;
 	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
 	unsigned loss, negatives, init_from;
-	bool resume, quiet, json, dry_run, normalize;
+	bool resume, quiet, json, dry_run, normalize, probe;
 	struct model_options compute;
 	struct runtime_options runtime;
+};
+
+/* Of --probe. */
+struct train_probe {
+	struct online_probe *online; /* NULL: none wanted */
+	struct schedule schedule;
+	struct checkpoint_tensor tensors[3]; /* its part of the checkpoint */
 };
 
 /* Where weights come from at the start, with --init. */
@@ -60,6 +68,7 @@ struct train_job {
 	struct schedule schedule;
 	struct loader *loader;
 	struct evaluator evaluator;
+	struct train_probe probe;
 	struct trainer *trainer;
 	struct trace *trace;	   /* NULL: none wanted */
 	struct train_watch *watch; /* of --report; NULL: none wanted */
@@ -73,5 +82,8 @@ struct train_job {
  * still is the caller's. */
 int train_set_up(struct train_job *job, struct error *err);
 void train_clean_up(struct train_job *job);
+
+/* --probe: the classifier, and its tensors as a part of checkpoints. After the loader, before the state is loaded. */
+int train_probe_create(struct train_job *job, struct error *err);
 
 #endif

@@ -259,6 +259,9 @@ static int load_state(struct train_job *job, bool go_on, struct error *err)
 		code = checkpoint_load_net(job->files.checkpoint, file, job->net, err);
 	if (code == 0)
 		code = checkpoint_load_optimizer(job->files.checkpoint, file, job->optimizer, err);
+	if (code == 0)
+		code = checkpoint_load_extra(
+			job->files.checkpoint, file, job->about.extra, job->about.extra_count, err);
 	job->about.progress = about.progress;
 	safetensors_close(file);
 	return code;
@@ -336,6 +339,7 @@ static int prepare_trainer(struct train_job *job, struct error *err)
 			.temperature = o->temperature,
 			.margin = o->margin},
 		.views = count_views(job),
+		.probe = job->probe.online,
 		.batch = (uint32_t)o->batch,
 		.schedule = &job->schedule,
 		.end_step = steps * o->epochs,
@@ -402,6 +406,8 @@ int train_set_up(struct train_job *job, struct error *err)
 		code = create_model(job, err);
 	if (code == 0)
 		code = create_loader(job, err);
+	if (code == 0 && job->options.probe)
+		code = train_probe_create(job, err);
 	if (code == 0)
 		code = load_state(job, go_on, err);
 	if (code == 0 && !go_on && !dry_run)
