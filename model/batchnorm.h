@@ -11,6 +11,8 @@
 #include "model/net.h"
 #include "model/workspace.h"
 
+#define BATCHNORM_EPSILON 1e-5 /* added to every variance; PyTorch's default too */
+
 struct batchnorm {
 	unsigned channels;
 	struct param *gamma, *beta; /* beta NULL: none */
