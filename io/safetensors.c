@@ -361,7 +361,8 @@ static bool is_pickle(const char *memory, size_t bytes)
 
 #define PICKLE_TEXT                                                                                                    \
 	"was written by torch.save(), and such files can run programs when they are read; convert it with Python: "    \
-	"import torch; from safetensors.torch import save_file; d = torch.load('IN.pth', map_location='cpu'); "        \
+	"import torch; from safetensors.torch import save_file; d = torch.load('IN.pth', map_location='cpu', "         \
+	"weights_only=True); "                                                                                         \
 	"d = d.get('state_dict', d); save_file({k: v.clone() for k, v in d.items() if torch.is_tensor(v)}, "           \
 	"'OUT.safetensors')"
 

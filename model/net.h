@@ -150,6 +150,9 @@ static inline bool net_normalizes(const struct net_config *config)
 	return config->input_deviation[0] > 0;
 }
 
+/* By ImageNet's mean and deviation, which torchvision's weights expect. */
+void net_normalize_imagenet(struct net_config *config);
+
 /* Names: "resnet18"... to depth; "auto|cifar|imagenet"; "none|linear|mlp2|mlp3". ERROR_USAGE lists what is known. */
 int net_parse_model(const char *text, unsigned *depth, struct error *err);
 int net_parse_stem(const char *text, enum net_stem *stem, struct error *err);

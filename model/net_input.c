@@ -10,6 +10,7 @@
 #include "model/net_steps.h"
 
 #include <math.h>
+#include <string.h>
 
 int net_input_check(const struct net_config *config, struct error *err)
 {
@@ -25,6 +26,13 @@ int net_input_check(const struct net_config *config, struct error *err)
 				(double)mean, (double)deviation, c);
 	}
 	return 0;
+}
+
+void net_normalize_imagenet(struct net_config *config)
+{
+	static const float mean[3] = {0.485F, 0.456F, 0.406F}, deviation[3] = {0.229F, 0.224F, 0.225F};
+	memcpy(config->input_mean, mean, sizeof mean);
+	memcpy(config->input_deviation, deviation, sizeof deviation);
 }
 
 static size_t image_floats(const struct net *net)

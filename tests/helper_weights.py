@@ -85,10 +85,25 @@ def embed(weights, name="h.npy", *options):
     return np.zeros(0)
 
 
-def torch_net(name, cifar=True, classes=0):
-    """With running statistics, gamma and beta of all sizes. classes 0: without classifier."""
+class Narrow(torchvision.models.ResNet):
+    """With an eighth of the channels, in every layer: small files."""
+
+    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
+        if planes == 64:
+            self.inplanes = 8
+        return super()._make_layer(block, planes // 8, blocks, stride, dilate)
+
+
+def torch_net(name, cifar=True, classes=0, narrow=True):
+    """A resnet18, 34 or 50 with running statistics, gamma and beta of all sizes. classes 0: without classifier."""
     torch.manual_seed(3)
     net = getattr(torchvision.models, name)()
+    if narrow:
+        blocks = [len(layer) for layer in (net.layer1, net.layer2, net.layer3, net.layer4)]
+        net = Narrow(type(net.layer1[0]), blocks)
+        net.conv1 = torch.nn.Conv2d(3, 8, 7, 2, 3, bias=False)
+        net.bn1 = torch.nn.BatchNorm2d(8)
+        net.fc.in_features //= 8
     if cifar:
         net.conv1 = torch.nn.Conv2d(3, net.conv1.out_channels, 3, 1, 1, bias=False)
         net.maxpool = torch.nn.Identity()

@@ -5,6 +5,7 @@ that the weights were trained on; what is no such ResNet is refused by name. Pri
 import json
 import sys
 
+sys.dont_write_bytecode = True  # no tests/__pycache__
 sys.path[:0] = ["build/python", "tests"]
 try:
     import numpy as np
@@ -36,8 +37,8 @@ def imported(tensors, *options, metadata=None):
 def normalization():
     """ImageNet's mean and deviation unless said otherwise, to the border of the picture, for both stems."""
     x = pixels()
-    for name, cifar in (("resnet18", False), ("resnet18", True), ("resnet50", False)):
-        net = torch_net(name, cifar)
+    for name, cifar, narrow in (("resnet18", False, True), ("resnet18", True, True), ("resnet50", False, True), ("resnet34", False, False)):
+        net = torch_net(name, cifar, narrow=narrow)
         told, _ = imported(state(net), "--size", 32)
         error = relative(embed(path("out.safetensors")), infer(net, normalized(x)))
         ok(told.get("input_mean") == list(MEAN) and told.get("input_deviation") == list(DEVIATION) and error < 1e-5,
@@ -56,7 +57,7 @@ def folding_is_not_exact():
     expected = infer(net, normalized(x))
     first = net.conv1
     deviation, mean = torch.tensor(DEVIATION).view(1, 3, 1, 1), torch.tensor(MEAN).view(1, 3, 1, 1)
-    folded = torch.nn.Conv2d(3, 64, 7, 2, 3)
+    folded = torch.nn.Conv2d(3, 8, 7, 2, 3)
     folded.weight.data = first.weight.data / deviation
     folded.bias.data = -(first.weight.data * mean / deviation).sum((1, 2, 3))
     net.conv1 = folded
@@ -64,7 +65,7 @@ def folding_is_not_exact():
     ok(error > 1e-2, f"folded into the first convolution: relative error {error:.1e}")
 
 
-def to_train_and_onnx():
+def to_other_formats():
     """The normalisation goes with the checkpoint into every format."""
     x, net = pixels(), torch_net("resnet18", True)
     imported(state(net))
@@ -74,8 +75,8 @@ def to_train_and_onnx():
         mean = [np.float32(v) for v in file.metadata()["input_mean"].split(",")]
     ok(mean == [np.float32(v) for v in MEAN], "its mean stands in the state dict's metadata")
     ok(np.array_equal(embed(path("tv.safetensors")), embed(path("out.safetensors"))), "ringclr reads it there")
-    told, _ = imported(load_file(path("tv.safetensors")), metadata={"producer": "ringclr 0.1.0", "width": "1", "size": "32"})
-    ok("input_mean" not in told, "--input auto believes ringclr's own export")
+    told, _ = imported(load_file(path("tv.safetensors")), metadata={"producer": "ringclr 0.1.0", "width": "0.125", "size": "32"})
+    ok(told.get("model") == "resnet18" and "input_mean" not in told, "--input auto believes ringclr's own export")
     run("export", path("out.safetensors"), "--to", "onnx", "-o", path("unit.onnx"))
     imported(state(net))
     run("export", path("out.safetensors"), "--to", "onnx", "-o", path("out.onnx"))
@@ -88,6 +89,18 @@ def to_train_and_onnx():
     ok(error < 1e-5, f"onnxruntime: the graph takes [0,1] and normalises: relative error {error:.1e}")
     h, = onnxruntime.InferenceSession(path("unit.onnx"), providers=["CPUExecutionProvider"]).run(["features"], {"image": x})
     ok(relative(h, infer(net, x)) < 1e-5, "and one that does not, does not")
+
+
+def trained():
+    """train --input imagenet: what PyTorch computes with the checkpoint's weights, on normalised images."""
+    made = run("train", path("train.ring"), "-o", path("run"), "--batch", 5, "--epochs", 1, "--warmup-epochs", 0, "--width", 0.125,
+               "--input", "imagenet", "--quiet") and run("export", path("run"), "--to", "torchvision", "-o", path("run.safetensors"))
+    net = torch_net("resnet18")
+    net.load_state_dict(load_file(path("run.safetensors")))
+    error = relative(embed(path("run")), infer(net, normalized(pixels())))
+    ok(made and error < 1e-5, f"train --input imagenet normalises, and its checkpoint says so: relative error {error:.1e}")
+    other = ringclr("train", path("train.ring"), "-o", path("run"), "--input", "unit", "--resume", "--quiet")
+    ok(other.returncode != 0 and "--input is unit now" in other.stderr, "a run that is resumed keeps its --input", other.stderr)
 
 
 def prefixes():
@@ -116,8 +129,8 @@ def types():
     halves = torch.from_numpy(np.arange(65536, dtype=np.uint16).view(np.float16).copy())
     halves = halves[torch.isfinite(halves)]
     tensors = state(net)
-    tensors["layer1.0.conv1.weight"] = halves[:36864].reshape(64, 64, 3, 3).clone()
-    tensors["layer1.1.conv1.weight"] = torch.cat([halves[36864:], halves[:36864 - (len(halves) - 36864)]]).reshape(64, 64, 3, 3)
+    tensors["layer4.0.conv2.weight"] = halves[:36864].reshape(64, 64, 3, 3).clone()
+    tensors["layer4.1.conv1.weight"] = torch.cat([halves[36864:], halves[:36864 - (len(halves) - 36864)]]).reshape(64, 64, 3, 3)
     for name in ("bn1.weight", "layer2.0.conv1.weight"):
         tensors[name] = tensors[name].bfloat16()
     tensors["layer3.0.conv1.weight"] = tensors["layer3.0.conv1.weight"].double() / 3
@@ -146,12 +159,12 @@ def refused():
     bad("a missing tensor", "'layer4.1.bn2.bias' is missing", changed(lambda t: t.pop("layer4.1.bn2.bias")))
     bad("another shape", "'layer3.0.bn1.weight' has another shape", changed(lambda t: t.update({"layer3.0.bn1.weight": torch.ones(9)})))
     bad("NaN weights", "'layer2.1.conv2.weight' holds nan",
-        changed(lambda t: t.update({"layer2.1.conv2.weight": torch.full((128, 128, 3, 3), float("nan"))})))
-    bad("an infinite float16", "'bn1.weight' holds inf", changed(lambda t: t.update({"bn1.weight": torch.full((64,), float("inf")).half()})))
-    bad("a float64 too large", "'bn1.bias' holds -inf", changed(lambda t: t.update({"bn1.bias": torch.full((64,), -1e300, dtype=torch.float64)})))
-    bad("whole numbers for weights", "'bn1.weight' has another shape or type", changed(lambda t: t.update({"bn1.weight": torch.ones(64).long()})))
+        changed(lambda t: t.update({"layer2.1.conv2.weight": torch.full((16, 16, 3, 3), float("nan"))})))
+    bad("an infinite float16", "'bn1.weight' holds inf", changed(lambda t: t.update({"bn1.weight": torch.full((8,), float("inf")).half()})))
+    bad("a float64 too large", "'bn1.bias' holds -inf", changed(lambda t: t.update({"bn1.bias": torch.full((8,), -1e300, dtype=torch.float64)})))
+    bad("whole numbers for weights", "'bn1.weight' has another shape or type", changed(lambda t: t.update({"bn1.weight": torch.ones(8).long()})))
     bad("an SE-ResNet", "'layer1.0.se.fc1.weight' has no place in ResNet-18", changed(lambda t: t.update({"layer1.0.se.fc1.weight": torch.ones(4)})))
-    bad("convolutions with a bias", "'conv1.bias' has no place", changed(lambda t: t.update({"conv1.bias": torch.ones(64)})))
+    bad("convolutions with a bias", "'conv1.bias' has no place", changed(lambda t: t.update({"conv1.bias": torch.ones(8)})))
     bad("a deep stem", "deep stem", changed(lambda t: (t.pop("conv1.weight"), t.update({"conv1.0.weight": torch.ones(32, 3, 3, 3)}))))
     bad("other numbers of blocks", "neither a checkpoint", changed(lambda t: t.update({"layer1.2.conv1.weight": torch.ones(64, 64, 3, 3)})))
     shapes = {name: torch.zeros(1) for name in torchvision.models.resnet50().state_dict()}
@@ -164,7 +177,7 @@ def refused():
     bad("no tensors", "0 tensors", {})
     save_file(state(small), path("whole.safetensors"))
     with open(path("whole.safetensors"), "rb") as whole, open(path("cut.safetensors"), "wb") as cut:
-        cut.write(whole.read()[:1000000])
+        cut.write(whole.read()[:100000])
     fails(1, "cut.safetensors", "a file that was cut off", "import", path("cut.safetensors"), "-o", path("none"))
     for given in (("--mean", "0,0,0"), ("--mean", "0,0", "--deviation", "1,1,1"), ("--mean", "0,0,0", "--deviation", "1,0,1"),
                   ("--mean", "0,0,0,0", "--deviation", "1,1,1"), ("--mean", "0,0,0", "--deviation", "1,1,1", "--input", "unit")):
@@ -190,4 +203,4 @@ def pickles():
         ok(done and error < 1e-5, f"{name}: converted as the message says: relative error {error:.1e}")
 
 
-finish([normalization, folding_is_not_exact, to_train_and_onnx, prefixes, types, refused, pickles])
+finish([normalization, folding_is_not_exact, to_other_formats, trained, prefixes, types, refused, pickles])

@@ -23,9 +23,6 @@
 enum { INPUT_AUTO, INPUT_IMAGENET, INPUT_UNIT };
 enum { LISTED = 6 }; /* ignored tensors that are named */
 
-static const float imagenet_mean[3] = {0.485F, 0.456F, 0.406F};
-static const float imagenet_deviation[3] = {0.229F, 0.224F, 0.225F};
-
 struct import_options {
 	const char *output, *prefix, *mean, *deviation;
 	uint64_t size;
@@ -122,10 +119,8 @@ static int choose_input(struct import_job *job, struct error *err)
 		return 0;
 	memset(net->input_mean, 0, sizeof net->input_mean);
 	memset(net->input_deviation, 0, sizeof net->input_deviation);
-	if (o->input == INPUT_UNIT)
-		return 0;
-	memcpy(net->input_mean, imagenet_mean, sizeof imagenet_mean);
-	memcpy(net->input_deviation, imagenet_deviation, sizeof imagenet_deviation);
+	if (o->input == INPUT_IMAGENET || o->input == INPUT_AUTO)
+		net_normalize_imagenet(net);
 	return 0;
 }
 

@@ -18,11 +18,13 @@
 #include "tools/run_files.h"
 #include "tools/views_option.h"
 
+enum { TRAIN_INPUT_UNIT, TRAIN_INPUT_IMAGENET }; /* of --input */
+
 struct train_options {
 	const char *output, *test, *model, *trace, *report, *views;
 	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
-	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
+	unsigned stem, input, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
 	bool resume, quiet, json, dry_run;
 	struct model_options compute;
 	struct runtime_options runtime;

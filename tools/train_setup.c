@@ -132,6 +132,8 @@ static int create_model(struct train_job *job, struct error *err)
 	};
 	if (net_parse_model(o->model, &net.depth, err) < 0)
 		return err->code;
+	if (o->input == TRAIN_INPUT_IMAGENET)
+		net_normalize_imagenet(&net);
 	if (net.stem == NET_STEM_AUTO)
 		net.stem = net.size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
 	job->about.net = net;
