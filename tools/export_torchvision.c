@@ -109,9 +109,9 @@ int export_torchvision(
 	};
 	struct export_classifier classifier;
 	int code = export_find_classifier(weights, &classifier, err);
-	if (code == 0 && (!dict.tensors || !dict.counters))
+	if (!dict.tensors || !dict.counters) {
 		code = error_set(err, ERROR_MEMORY, "%s: out of memory for the table of tensors", output);
-	if (code == 0) {
+	} else if (code == 0) {
 		add_encoder(&dict);
 		if (classifier.weight) {
 			dict.tensors[dict.count++] = *classifier.weight;
