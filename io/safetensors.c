@@ -12,6 +12,7 @@
 #include "io/safetensors.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct safetensors {
 	const char *path;      /* only while opening */
 	char *memory;	       /* the whole file */
 	unsigned char *data;   /* the tensors' part, 64-aligned copy */
+	float *floats;	       /* what safetensors_to_f32() made */
 	cJSON *header;	       /* owns the names */
 	const cJSON *metadata; /* inside header; may be NULL */
 	struct safetensor *tensors;
@@ -351,6 +353,19 @@ static int data_place(struct safetensors *file, const char *data, struct error *
 	return 0;
 }
 
+/* What torch.save() writes: a zip archive, or in old files a pickle that begins with a long integer. */
+static bool is_pickle(const char *memory, size_t bytes)
+{
+	return bytes >= 8 && (memcmp(memory, "PK\3\4", 4) == 0 || memcmp(memory, "\x80\2\x8a\n", 4) == 0);
+}
+
+#define PICKLE_TEXT                                                                                                    \
+	"was written by torch.save(), and such files can run programs when they are read; convert it with Python: "    \
+	"import torch; from safetensors.torch import save_file; d = torch.load('IN.pth', map_location='cpu', "         \
+	"weights_only=True); "                                                                                         \
+	"d = d.get('state_dict', d); save_file({k: v.clone() for k, v in d.items() if torch.is_tensor(v)}, "           \
+	"'OUT.safetensors')"
+
 static int file_parse(struct safetensors *file, size_t file_bytes, struct error *err)
 {
 	uint64_t header_bytes = 0;
@@ -359,6 +374,8 @@ static int file_parse(struct safetensors *file, size_t file_bytes, struct error 
 		return error_set(
 			err, ERROR_FORMAT, "'%s' is too short for safetensors: %zu bytes", file->path, file_bytes);
 	memcpy(&header_bytes, file->memory, sizeof header_bytes);
+	if (is_pickle(file->memory, file_bytes))
+		return error_set(err, ERROR_FORMAT, "'%s' " PICKLE_TEXT, file->path);
 	if (header_bytes > file_bytes - sizeof header_bytes || header_bytes > MAX_HEADER_BYTES)
 		return error_set(err, ERROR_FORMAT,
 			"'%s' is no safetensors file, or was cut off: a header of %llu bytes in a file of %zu",
@@ -407,6 +424,7 @@ void safetensors_close(struct safetensors *file)
 	cJSON_Delete(file->header);
 	free(file->memory);
 	free(file->data);
+	free(file->floats);
 	free(file->tensors);
 	free(file->begins);
 	free(file);
@@ -434,4 +452,87 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 {
 	const cJSON *pair = cJSON_GetObjectItemCaseSensitive(file->metadata, key);
 	return pair == NULL ? NULL : pair->valuestring;
+}
+
+size_t safetensors_strip(struct safetensors *file, const char *prefix)
+{
+	size_t length = strlen(prefix), kept = 0;
+	for (size_t i = 0; i < file->count; i++) {
+		struct safetensor tensor = file->tensors[i];
+		if (strncmp(tensor.name, prefix, length) != 0)
+			continue;
+		tensor.name += length;
+		file->tensors[kept++] = tensor;
+	}
+	file->count = kept;
+	return kept;
+}
+
+/* IEEE binary16: 1 bit of sign, 5 of exponent, 10 of fraction. Every one is a float. */
+static float half_to_float(uint16_t half)
+{
+	uint32_t exponent = half >> 10 & 31, fraction = half & 1023;
+	float magnitude;
+	if (exponent == 31)
+		magnitude = fraction == 0 ? INFINITY : NAN;
+	else if (exponent == 0)
+		magnitude = (float)fraction * 0x1p-24F;
+	else
+		magnitude = ldexpf((float)(1024 + fraction), (int)exponent - 25);
+	return half >> 15 != 0 ? -magnitude : magnitude;
+}
+
+/* The upper half of a float. */
+static float bfloat_to_float(uint16_t bits)
+{
+	uint32_t whole = (uint32_t)bits << 16;
+	float value;
+	memcpy(&value, &whole, sizeof value);
+	return value;
+}
+
+static void convert(const struct safetensor *tensor, float *out)
+{
+	size_t count = tensor->bytes / types[tensor->type].bytes;
+	for (size_t i = 0; i < count; i++)
+		if (tensor->type == SAFETENSORS_F64)
+			out[i] = (float)((const double *)tensor->data)[i];
+		else if (tensor->type == SAFETENSORS_F16)
+			out[i] = half_to_float(((const uint16_t *)tensor->data)[i]);
+		else
+			out[i] = bfloat_to_float(((const uint16_t *)tensor->data)[i]);
+}
+
+static bool convertible(enum safetensors_type type)
+{
+	return type == SAFETENSORS_F64 || type == SAFETENSORS_F16 || type == SAFETENSORS_BF16;
+}
+
+int safetensors_to_f32(struct safetensors *file, size_t *converted, struct error *err)
+{
+	size_t floats = 0;
+	*converted = 0;
+	for (size_t i = 0; i < file->count; i++)
+		if (convertible(file->tensors[i].type))
+			floats += file->tensors[i].bytes / types[file->tensors[i].type].bytes;
+	if (floats == 0)
+		return 0;
+	float *to = malloc(floats * sizeof *to);
+	if (to == NULL)
+		return error_set(
+			err, ERROR_MEMORY, "out of memory: %zu bytes for weights in float32", floats * sizeof *to);
+	file->floats = to; /* was NULL: after one call nothing is left to convert */
+	for (size_t i = 0; i < file->count; i++) {
+		struct safetensor *tensor = &file->tensors[i];
+		if (!convertible(tensor->type))
+			continue;
+		size_t count = tensor->bytes / types[tensor->type].bytes;
+		convert(tensor, to);
+		tensor->type = SAFETENSORS_F32;
+		tensor->data = to;
+		tensor->bytes = count * sizeof *to;
+		to += count;
+		++*converted;
+	}
+	return 0;
 }

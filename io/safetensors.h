@@ -41,12 +41,18 @@ int safetensors_write(const char *path, const struct safetensor *tensors, size_t
 struct safetensors;
 
 /* Reads a whole file into memory and checks that tensors lie inside, do not overlap and have the bytes that type and
- * shape say. ERROR_FORMAT names the file and the tensor. */
+ * shape say. ERROR_FORMAT names the file and the tensor; of a file by torch.save() it says how to convert it. */
 struct safetensors *safetensors_open(const char *path, struct error *err);
 void safetensors_close(struct safetensors *file); /* NULL is allowed */
 size_t safetensors_count(const struct safetensors *file);
 const struct safetensor *safetensors_at(const struct safetensors *file, size_t index);
 const struct safetensor *safetensors_find(const struct safetensors *file, const char *name); /* NULL: none */
-const char *safetensors_metadata(const struct safetensors *file, const char *key);	     /* NULL: none */
+/* Keeps the tensors whose names begin with `prefix`, without it; returns how many. */
+size_t safetensors_strip(struct safetensors *file, const char *prefix);
+/* F64, F16 and BF16 tensors become F32: the latter two exactly, F64 rounded to nearest. Returns how many were others.
+ */
+int safetensors_to_f32(struct safetensors *file, size_t *converted, struct error *err);
+
+const char *safetensors_metadata(const struct safetensors *file, const char *key); /* NULL: none */
 
 #endif

@@ -17,7 +17,6 @@
 #include <math.h>
 #include <string.h>
 
-static const double EPSILON = 1e-5;
 static const double MOMENTUM = 0.9; /* of the running statistics */
 
 enum { CHUNK = 256 }; /* pixels summed in float */
@@ -92,7 +91,7 @@ static void use_bias(struct batchnorm *bn)
 
 static void set_forward(struct batchnorm *bn, unsigned c, double mean, double variance)
 {
-	bn->inv_std[c] = 1.0 / sqrt(variance + EPSILON);
+	bn->inv_std[c] = 1.0 / sqrt(variance + BATCHNORM_EPSILON);
 	bn->mean[c] = (float)mean;
 	bn->scale[c] = (float)((double)bn->gamma->value[c] * bn->inv_std[c]);
 	bn->shift[c] = bn->beta == NULL ? 0.0f : bn->beta->value[c];

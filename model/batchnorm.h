@@ -11,6 +11,8 @@
 #include "model/net.h"
 #include "model/workspace.h"
 
+#define BATCHNORM_EPSILON 1e-5 /* added to every variance; PyTorch's default too */
+
 /* With gamma NULL it normalises nothing: a dense layer's bias, z = y + beta, which goes the same way. */
 struct batchnorm {
 	unsigned channels;

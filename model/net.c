@@ -35,6 +35,8 @@ static int check_config(struct net_config *config, struct error *err)
 		return error_set(err, ERROR_USAGE, "head of %u outputs: must be at most 65536", config->head_dim);
 	if (config->head_dim == 0 && net_is_classifier(config->head))
 		return error_set(err, ERROR_USAGE, "a classifier of 0 classes: the training images need classes");
+	if (net_input_check(config, err) < 0)
+		return ERROR_USAGE;
 	if (config->head_dim == 0)
 		config->head_dim = 128;
 	if (config->stem == NET_STEM_AUTO)
@@ -104,7 +106,7 @@ struct net *net_create(struct arena *arena, const struct net_config *config, uns
 	net->workspace.kernels = checked.reference ? &kernels_reference : kernels_for(checked.isa);
 	if (net_build(net, arena, err) < 0 || net_allocate(net, arena, err) < 0)
 		return NULL;
-	if (workspace_alloc(&net->workspace, arena, team_threads, err) < 0)
+	if (workspace_alloc(&net->workspace, arena, team_threads, err) < 0 || net_input_alloc(net, arena, err) < 0)
 		return NULL;
 	if (checked.training)
 		plan_order(net);
@@ -167,7 +169,7 @@ void net_forward(struct net *net, struct team *team, const float *x, uint32_t ro
 {
 	net->workspace.team = team;
 	net->rows = rows;
-	net->values[0].data.data = (void *)x; /* only ever read */
+	net->values[0].data.data = (void *)net_input(net, x); /* only ever read */
 	for (size_t i = 0; mode == NET_EVAL && i < net->bn_count; i++)
 		batchnorm_use_running(&net->bns[i]);
 	forward_steps(net, 0, with_head ? net->step_count : net->encoder_steps, mode);

@@ -64,6 +64,10 @@ struct net_config {
 	enum precision precision;
 	enum conv_choice conv;
 	enum net_recompute recompute;
+	/* The net normalises its images itself: (x - mean) / deviation of red, green and blue; deviation all 0: it
+	 * takes them as they are. So what pads an image is the mean colour, as where others normalise before the net.
+	 */
+	float input_mean[3], input_deviation[3];
 };
 
 enum param_kind { PARAM_CONV, PARAM_DENSE, PARAM_GAMMA, PARAM_BETA, PARAM_BIAS };
@@ -166,6 +170,14 @@ struct net_layer net_layer(const struct net *net, size_t index);
 /* Runs one pass of one layer over `rows` rows of whatever the net's buffers hold (after a forward and a backward:
  * finite numbers). Changes activations and gradients: for benchmarks. */
 void net_run_layer(struct net *net, struct team *team, size_t index, enum net_pass pass, uint32_t rows);
+
+static inline bool net_normalizes(const struct net_config *config)
+{
+	return config->input_deviation[0] > 0;
+}
+
+/* By ImageNet's mean and deviation, which torchvision's weights expect. */
+void net_normalize_imagenet(struct net_config *config);
 
 /* Names: "resnet18"... to depth; "auto|cifar|imagenet"; "none|linear|mlp2|mlp3". ERROR_USAGE lists what is known. */
 int net_parse_model(const char *text, unsigned *depth, struct error *err);

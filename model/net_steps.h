@@ -81,8 +81,15 @@ struct net {
 	struct operation *operations; /* [NET_OPERATIONS_MAX], of backward */
 	size_t operation_count;
 
-	uint32_t rows; /* of the last forward */
+	uint32_t rows;	   /* of the last forward */
+	float *normalized; /* its images, [max_rows][size][size][3]; NULL: the net does not normalise */
 };
+
+/* net_input.c: ERROR_USAGE for a mean or deviation that is none; memory, where the net normalises its images; and the
+ * images as the first step reads them: x itself, or normalised. */
+int net_input_check(const struct net_config *config, struct error *err);
+int net_input_alloc(struct net *net, struct arena *arena, struct error *err);
+const float *net_input(struct net *net, const float *x);
 
 /* resnet.c: fills params (without memory for values), values and steps. */
 int net_build(struct net *net, struct arena *arena, struct error *err);

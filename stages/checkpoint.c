@@ -16,7 +16,7 @@
 
 #define FORMAT "ringclr-checkpoint-1"
 
-enum { CHECKPOINT_PAIRS = 18, CHECKPOINT_TEXT = 64 };
+enum { CHECKPOINT_PAIRS = 20, CHECKPOINT_TEXT = 64 };
 
 static const char *const precision_names[] = {[PRECISION_FP32] = "fp32", [PRECISION_BF16] = "bf16"};
 static const char *const conv_names[] = {
@@ -114,6 +114,12 @@ static void add_extra(struct save_space *space, const struct checkpoint_about *a
 	}
 }
 
+void checkpoint_colours(const float colours[3], char text[CHECKPOINT_COLOURS])
+{
+	snprintf(
+		text, CHECKPOINT_COLOURS, "%.9g,%.9g,%.9g", (double)colours[0], (double)colours[1], (double)colours[2]);
+}
+
 static void add_about(struct save_space *space, const struct checkpoint_about *about)
 {
 	add_pair(space, "format", FORMAT);
@@ -136,6 +142,13 @@ static void add_about(struct save_space *space, const struct checkpoint_about *a
 		add_pair(space, "epoch_probe_rows", "%" PRIu64, about->progress.epoch_probe_rows);
 	}
 	add_pair(space, "fingerprint", "%016" PRIx64, about->fingerprint);
+	if (!net_normalizes(&about->net))
+		return;
+	char colours[CHECKPOINT_COLOURS];
+	checkpoint_colours(about->net.input_mean, colours);
+	add_pair(space, "input_mean", "%s", colours);
+	checkpoint_colours(about->net.input_deviation, colours);
+	add_pair(space, "input_deviation", "%s", colours);
 }
 
 int checkpoint_save(const char *path, struct net *net, struct optimizer *optimizer,
@@ -206,6 +219,35 @@ static int read_word(const char *path, const struct safetensors *file, const cha
 	return 0;
 }
 
+bool checkpoint_parse_colours(const char *text, float colours[3])
+{
+	for (unsigned c = 0; c < 3; c++) {
+		char *end = NULL;
+		colours[c] = strtof(text, &end);
+		if (end == text || !isfinite(colours[c]) || *end != (c < 2 ? ',' : '\0'))
+			return false;
+		text = end + 1;
+	}
+	return true;
+}
+
+/* The normalisation of the net's input, where the file has one. */
+static int read_input(const char *path, const struct safetensors *file, struct net_config *net, struct error *err)
+{
+	const char *mean = safetensors_metadata(file, "input_mean");
+	const char *deviation = safetensors_metadata(file, "input_deviation");
+	if (mean == NULL && deviation == NULL)
+		return 0;
+	if (mean == NULL || deviation == NULL || !checkpoint_parse_colours(mean, net->input_mean) ||
+		!checkpoint_parse_colours(deviation, net->input_deviation) || !(net->input_deviation[0] > 0) ||
+		!(net->input_deviation[1] > 0) || !(net->input_deviation[2] > 0))
+		return error_set(err, ERROR_FORMAT,
+			"%s: metadata 'input_mean' and 'input_deviation' must be three numbers each, the latter above "
+			"0",
+			path);
+	return 0;
+}
+
 static int about_from_metadata(
 	const char *path, const struct safetensors *file, struct checkpoint_about *about, struct error *err)
 {
@@ -245,7 +287,7 @@ static int about_from_metadata(
 		   *probed = safetensors_metadata(file, "epoch_probe_rows");
 	about->progress.epoch_probe_hits = hits ? strtoull(hits, NULL, 10) : 0;
 	about->progress.epoch_probe_rows = probed ? strtoull(probed, NULL, 10) : 0;
-	return 0;
+	return read_input(path, file, &about->net, err);
 }
 
 static unsigned count_blocks(const struct safetensors *file, unsigned layer)
@@ -256,6 +298,24 @@ static unsigned count_blocks(const struct safetensors *file, unsigned layer)
 		snprintf(name, sizeof name, "layer%u.%u.conv1.weight", layer, blocks++);
 	while (safetensors_find(file, name));
 	return blocks - 1;
+}
+
+/* ringclr's own exports in torchvision's names say what tensors do not: the input, and a width that is no fraction
+ * of 64. */
+static int about_from_export(
+	const char *path, const struct safetensors *file, struct checkpoint_about *about, struct error *err)
+{
+	double width, size;
+	const char *producer = safetensors_metadata(file, "producer");
+	if (!producer || strncmp(producer, "ringclr ", 8) != 0)
+		return 0;
+	if (read_number(path, file, "width", &width, err) < 0 || read_number(path, file, "size", &size, err) < 0)
+		return err->code;
+	if (!(width > 0 && width <= 16 && size >= 1 && size <= 65535))
+		return error_set(err, ERROR_FORMAT, "%s: the metadata describes no net that exists", path);
+	about->net.width = (float)width;
+	about->net.size = (unsigned)size;
+	return read_input(path, file, &about->net, err);
 }
 
 /* torchvision's files: the numbers of blocks and the kind of block give the depth. */
@@ -289,7 +349,7 @@ static int about_from_tensors(
 		about->net.head = NET_HEAD_CLASSIFIER;
 		about->net.head_dim = (unsigned)fc->shape[0];
 	}
-	return 0;
+	return about_from_export(path, file, about, err);
 }
 
 int checkpoint_about(

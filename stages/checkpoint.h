@@ -24,8 +24,8 @@ struct checkpoint_tensor {
 
 /* What a checkpoint says of itself besides tensors. */
 struct checkpoint_about {
-	struct net_config
-		net; /* depth, width, size, stem, head, head_dim, precision, conv; the rest is the reader's to choose */
+	struct net_config net; /* depth, width, size, stem, head, head_dim, precision, conv, input_mean and
+				  input_deviation; the rest is the reader's to choose */
 	struct train_progress progress;
 	uint64_t fingerprint;		       /* of the training data */
 	const struct checkpoint_tensor *extra; /* saved behind the rest; not set by checkpoint_about() */
@@ -37,10 +37,15 @@ int checkpoint_save(const char *path, struct net *net, struct optimizer *optimiz
 	const struct checkpoint_about *about, struct error *err);
 
 /* Reads what the file says. A file without ringclr's metadata (torchvision's weights) is recognised by its tensors:
- * depth, width and stem; size is then 32 for the CIFAR stem and 224 otherwise, the head none or, with an "fc", a
- * classifier, progress and fingerprint 0. */
+ * depth, width and stem; size is then 32 for the CIFAR stem and 224 otherwise, unless the file is ringclr's own export,
+ * the head none or, with an "fc", a classifier, progress and fingerprint 0. */
 int checkpoint_about(
 	const char *path, const struct safetensors *file, struct checkpoint_about *about, struct error *err);
+
+/* A number for each colour as metadata has them, "0.485,0.456,0.406", and back; false: it is no such text. */
+enum { CHECKPOINT_COLOURS = 64 };
+void checkpoint_colours(const float colours[3], char text[CHECKPOINT_COLOURS]);
+bool checkpoint_parse_colours(const char *text, float colours[3]);
 
 /* Copies parameters and running statistics into the net. Every tensor of the encoder must be there with its shape; of
  * the head too, unless the net has none. ERROR_MISMATCH names file and tensor. */

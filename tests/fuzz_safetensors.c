@@ -49,6 +49,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct safetensors *again = safetensors_open(copy, NULL);
 	same(file, again);
 	safetensors_close(again);
+	size_t converted = 0, count = safetensors_count(file);
+	if (safetensors_to_f32(file, &converted, NULL) != 0 || converted > count)
+		abort();
+	for (size_t i = 0; i < count; i++)
+		if (safetensors_at(file, i)->type == SAFETENSORS_F16 ||
+			safetensors_at(file, i)->type == SAFETENSORS_F64)
+			abort();
+	if (safetensors_strip(file, "a") > count)
+		abort();
 	safetensors_close(file);
 	unlink(copy);
 	return 0;

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,6 +282,110 @@ static void test_damage(void **state)
 	free(file);
 }
 
+/* Halves, bfloats and doubles as floats: the edges of each; all others stay, and so do shapes and places. */
+static void test_to_f32(void **state)
+{
+	struct helper_place *place = *state;
+	static const uint16_t half[] = {
+		0x0000, 0x8000, 0x3c00, 0xc000, 0x0001, 0x03ff, 0x0400, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x3555};
+	static const float half_is[] = {
+		0, -0.0F, 1, -2, 0x1p-24F, 1023 * 0x1p-24F, 0x1p-14F, 65504, -65504, INFINITY, -INFINITY, 0x1.554p-2F};
+	static const uint16_t bfloat[] = {
+		0x0000, 0x8000, 0x3f80, 0xc000, 0x0001, 0x7f7f, 0x7f80, 0xff80, 0x3eab, 0x7fc0};
+	static const float bfloat_is[] = {
+		0, -0.0F, 1, -2, 0x1p-133F, 0x1.fep127F, INFINITY, -INFINITY, 0x1.56p-2F, NAN};
+	static const double wide[] = {0.1, -1e-320, 1e300, 3};
+	static const float wide_is[] = {0.1F, -0.0F, INFINITY, 3};
+	const struct safetensor put[] = {{"half", SAFETENSORS_F16, 2, {3, 4}, half, sizeof half}, samples[0],
+		{"bfloat", SAFETENSORS_BF16, 1, {10}, bfloat, sizeof bfloat}, samples[5],
+		{"wide", SAFETENSORS_F64, 2, {4, 1}, wide, sizeof wide}, {"none", SAFETENSORS_F16, 1, {0}, NULL, 0}};
+	const float *const expected[] = {half_is, floats, bfloat_is, NULL, wide_is, NULL};
+	struct error err = {0};
+	size_t converted = 99;
+	assert_int_equal(safetensors_write(place->path, put, 6, NULL, 0, &err), 0);
+	struct safetensors *file = safetensors_open(place->path, &err);
+	assert_non_null(file);
+	assert_int_equal(safetensors_to_f32(file, &converted, &err), 0);
+	assert_int_equal(converted, 4);
+	for (size_t i = 0; i < 6; i++) {
+		const struct safetensor *got = safetensors_at(file, i);
+		assert_string_equal(got->name, put[i].name);
+		assert_int_equal(got->type, i == 3 ? SAFETENSORS_I64 : SAFETENSORS_F32);
+		assert_int_equal(got->dims, put[i].dims);
+		assert_int_equal(got->shape[0], put[i].shape[0]);
+		for (size_t k = 0; expected[i] != NULL && k < got->bytes / sizeof(float); k++) {
+			float value = ((const float *)got->data)[k];
+			if (isnan(expected[i][k]))
+				assert_true(isnan(value));
+			else
+				assert_memory_equal(&value, &expected[i][k], sizeof value);
+		}
+	}
+	assert_int_equal(safetensors_at(file, 0)->bytes, 48);
+	assert_int_equal(safetensors_at(file, 5)->bytes, 0);
+	assert_int_equal(safetensors_to_f32(file, &converted, &err), 0);
+	assert_int_equal(converted, 0);
+	safetensors_close(file);
+}
+
+/* NaN of either kind stays one. */
+static void test_half_nan(void **state)
+{
+	struct helper_place *place = *state;
+	static const uint16_t nans[] = {0x7e00, 0x7c01, 0xffff};
+	const struct safetensor put = {"a", SAFETENSORS_F16, 1, {3}, nans, sizeof nans};
+	size_t converted;
+	assert_int_equal(safetensors_write(place->path, &put, 1, NULL, 0, NULL), 0);
+	struct safetensors *file = safetensors_open(place->path, NULL);
+	assert_non_null(file);
+	assert_int_equal(safetensors_to_f32(file, &converted, NULL), 0);
+	for (size_t k = 0; k < 3; k++)
+		assert_true(isnan(((const float *)safetensors_at(file, 0)->data)[k]));
+	safetensors_close(file);
+}
+
+static void test_strip(void **state)
+{
+	struct helper_place *place = *state;
+	struct safetensor put[] = {samples[1], samples[3], samples[1], samples[3]};
+	static const char *const names[] = {"module.a", "module.b.c", "a", "modul"};
+	for (size_t i = 0; i < 4; i++)
+		put[i].name = names[i];
+	assert_int_equal(safetensors_write(place->path, put, 4, pairs, 3, NULL), 0);
+	struct safetensors *file = safetensors_open(place->path, NULL);
+	assert_non_null(file);
+	assert_int_equal(safetensors_strip(file, ""), 4);
+	assert_int_equal(safetensors_strip(file, "module."), 2);
+	assert_int_equal(safetensors_count(file), 2);
+	assert_ptr_equal(safetensors_find(file, "a"), safetensors_at(file, 0));
+	assert_memory_equal(safetensors_find(file, "b.c")->data, floats + 2, 4);
+	assert_null(safetensors_find(file, "module.a"));
+	assert_string_equal(safetensors_metadata(file, "format"), "pt");
+	assert_int_equal(safetensors_strip(file, "z"), 0);
+	assert_null(safetensors_find(file, "a"));
+	safetensors_close(file);
+}
+
+/* What torch.save() makes, new and old, is named with the way to convert it. */
+static void test_pickle_named(void **state)
+{
+	struct helper_place *place = *state;
+	static const char zip[] = "PK\3\4\0\0\x08\x08archive/data.pkl", old[] = "\x80\2\x8a\nl\xfc\x9c"
+										"F\xf9 j\xa8P\x19.";
+	const struct {
+		const char *bytes;
+		size_t count;
+	} cases[] = {{zip, sizeof zip}, {old, sizeof old}};
+	for (size_t i = 0; i < 2; i++) {
+		struct error err = {0};
+		helper_file_write(place->path, cases[i].bytes, cases[i].count);
+		assert_null(safetensors_open(place->path, &err));
+		assert_int_equal(err.code, ERROR_FORMAT);
+		assert_non_null(strstr(err.message, "torch.save()"));
+		assert_non_null(strstr(err.message, "save_file"));
+	}
+}
+
 /* ---- for tests of other readers and writers ---- */
 
 static void hex_print(const void *data, size_t size)
@@ -327,6 +432,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_bytes, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_write_refused, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_read_refused, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_to_f32, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_half_nan, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_strip, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_pickle_named, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_lengths, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_damage, helper_place_make, helper_place_remove),
 	};

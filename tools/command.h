@@ -24,7 +24,8 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
 	X(verify, "check every hash of shards")                                                                        \
 	X(repair, "salvage what is whole in a damaged shard")                                                          \
 	X(extract, "write the images of shards back to files")                                                         \
-	X(export, "turn shards into WebDataset, MDS or class folders")                                                 \
+	X(export, "turn shards or weights into formats of other programs")                                             \
+	X(import, "make a checkpoint of torchvision's or timm's weights")                                              \
 	X(merge, "put several shards and sets into one")                                                               \
 	X(split, "divide records among several shards")                                                                \
 	X(filter, "keep some records, by class, size, key or list")                                                    \

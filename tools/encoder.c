@@ -2,26 +2,16 @@
 #include "tools/encoder.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "stages/checkpoint.h"
 #include "tools/model_options.h"
-
-/* A run's folder stands for the checkpoint in it. */
-static int resolve(struct encoder *encoder, const char *path, struct error *err)
-{
-	struct stat status;
-	const char *suffix = stat(path, &status) == 0 && S_ISDIR(status.st_mode) ? "/checkpoint.safetensors" : "";
-	if (snprintf(encoder->source, sizeof encoder->source, "%s%s", path, suffix) >= (int)sizeof encoder->source)
-		return error_set(err, ERROR_USAGE, "%s: the path is too long", path);
-	return 0;
-}
+#include "tools/weights_file.h"
 
 static int open_file(struct encoder *encoder, const char *path, struct checkpoint_about *about,
 	struct safetensors **file, struct error *err)
 {
-	int code = resolve(encoder, path, err);
+	int code = weights_path(encoder->source, path, err);
 	if (code < 0)
 		return code;
 	*file = safetensors_open(encoder->source, err);

@@ -1,33 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ringclr export: shards as what other programs read. Each format has its file; class folders are here. */
+/*
+ * ringclr export: shards, and weights, as what other programs read. Each format has its file; class folders are here.
+ * Formats of shards make a folder of many, formats of weights a file of one.
+ */
 #include "tools/export.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tools/command.h"
+#include "tools/export_weights.h"
 #include "tools/json.h"
 
-enum { TO_WEBDATASET, TO_FOLDER, TO_MDS };
+enum { TO_WEBDATASET, TO_FOLDER, TO_MDS, TO_TORCHVISION, TO_ONNX };
 
 struct export_options {
 	const char *output, *prefix;
-	uint64_t shard_size, zstd;
+	uint64_t shard_size, zstd, size;
 	struct record_filter filter;
 	enum output_raw raw_as;
 	unsigned to;
-	bool json;
+	bool json, with_head;
 };
 
 static const struct option_spec spec[] = {
 	OPTION_GROUP("Output"),
-	OPTION_CHOICE(struct export_options, to, "to", "webdataset|folder|mds", "webdataset",
-		"tars of WebDataset; a folder for each class, as of torchvision's ImageFolder; shards of MosaicML's "
-		"StreamingDataset"),
-	OPTION_STRING(
-		struct export_options, output, "output", "DIR", NULL, "a new folder", .letter = 'o', .required = true),
+	OPTION_CHOICE(struct export_options, to, "to", "webdataset|folder|mds|torchvision|onnx", "webdataset",
+		"of shards: tars of WebDataset; a folder for each class, as of torchvision's ImageFolder; shards of "
+		"MosaicML's StreamingDataset. Of weights: a state dict of torchvision's ResNet, as safetensors; an "
+		"ONNX "
+		"graph from images to features"),
+	OPTION_STRING(struct export_options, output, "output", "DIR|FILE", NULL, "a new folder; of weights: the file",
+		.letter = 'o', .required = true),
+	OPTION_FLAG(
+		struct export_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
+	OPTION_GROUP("Shards"),
 	OPTION_SIZE(struct export_options, shard_size, "shard-size", "auto", 4096, 1 << 30,
 		"a tar ends with the sample that reaches this; a shard of MDS has at most this, and takes as much "
 		"memory. auto: 512M for tars, 64M for MDS",
@@ -35,10 +45,12 @@ static const struct option_spec spec[] = {
 	OPTION_STRING(struct export_options, prefix, "prefix", "NAME", "shard", "tars are NAME-000000.tar and so on"),
 	OPTION_U64(struct export_options, zstd, "zstd", "LEVEL", "0", 0, 19, "compress the shards of MDS; 0: do not"),
 	OUTPUT_RAW_OPTION(struct export_options, raw_as),
-	OPTION_FLAG(
-		struct export_options, json, "json", NULL, "print a summary as one JSON object", .incidental = true),
-	OPTION_GROUP("Records"),
 	RECORD_FILTER_OPTIONS(struct export_options, filter),
+	OPTION_GROUP("Weights"),
+	OPTION_FLAG(struct export_options, with_head, "with-head", "no",
+		"onnx: also give out z of the projection head, or the logits of a classifier"),
+	OPTION_U64(
+		struct export_options, size, "size", "PIXELS", "0", 0, 4096, "onnx: side of the input; 0: the file's"),
 };
 
 const struct option_table command_export_table = {
@@ -46,19 +58,24 @@ const struct option_table command_export_table = {
 	.spec = spec,
 	.count = sizeof(spec) / sizeof(spec[0]),
 	.about =
-		"Writes shards in a format of other programs, in a folder that appears whole or not at all. "
+		"Writes shards, or an encoder's weights, in a format of other programs; the folder or file appears "
+		"whole or not at all. "
 		"WebDataset: a.jpg, a.cls (the class's number) and a.json (metadata, key, class). Folder: class/key; a "
 		"key that begins with its class stays as it is. MDS: columns image, key, label and, where there is "
 		"any, "
 		"meta. classes.txt names the classes by number (ImageFolder has numbers of its own, by the names' "
-		"order).",
-	.operands = "SHARD",
-	.operand_help = "a shard, or the manifest of a set",
+		"order). torchvision: the encoder's tensors under torchvision's names, without projection head and "
+		"optimizer, and fc of a classifier. ONNX: float32 images [N,3,S,S], RGB, values in [0,1], to features "
+		"[N,D]; opset 13. docs/PYTORCH.md has programs that read both.",
+	.operands = "SHARD|RUN|FILE.safetensors",
+	.operand_help = "shards, or manifests of sets; for torchvision and onnx one run's folder or file of weights",
 	.operand_min = 1,
 	.operand_max = OPTIONS_ANY,
 	.examples = "ringclr export train.ring --to webdataset --shard-size 1G -o train-wds/\n"
 		    "ringclr export train.json --to folder -o train/\n"
-		    "ringclr export train.ring --to mds --zstd 3 -o train-mds/\n",
+		    "ringclr export train.ring --to mds --zstd 3 -o train-mds/\n"
+		    "ringclr export run --to torchvision -o encoder.safetensors\n"
+		    "ringclr export run --to onnx -o encoder.onnx\n",
 };
 
 /* ---- class folders ---- */
@@ -189,6 +206,90 @@ static int summarize(const struct export_options *options, const struct export_j
 	return json_print(object);
 }
 
+/* ---- weights ---- */
+
+static int export_weights(const struct export_options *options, const char *operand, struct error *err)
+{
+	struct weights weights;
+	struct export_result result = {0};
+	char text[128];
+	int rc = weights_open(&weights, operand, err);
+	if (rc == 0 && options->size != 0)
+		weights.about.net.size = (unsigned)options->size;
+	if (rc == 0)
+		rc = weights_load(&weights, options->with_head, err);
+	if (rc == 0)
+		rc = weights_check_numbers(&weights, err);
+	if (rc == 0)
+		rc = options->to == TO_ONNX ? export_onnx(&weights, options->with_head, options->output, &result, err)
+					    : export_torchvision(&weights, options->output, &result, err);
+	struct net_config config = weights.about.net;
+	weights_close(&weights);
+	if (rc != 0)
+		return command_fail("export", err);
+	weights_describe(&config, text, sizeof text);
+	fprintf(stderr, "%s: %s, %zu tensors, %.1f MB\n", options->output, text, result.tensors,
+		(double)result.bytes * 1e-6);
+	if (!options->json)
+		return EXIT_OK;
+	cJSON *object = cJSON_CreateObject();
+	cJSON_AddStringToObject(object, "output", options->output);
+	weights_add_json(object, &config);
+	cJSON_AddNumberToObject(object, "tensors", (double)result.tensors);
+	cJSON_AddNumberToObject(object, "bytes", (double)result.bytes);
+	return json_print(object);
+}
+
+static bool for_weights(const struct export_options *options)
+{
+	return options->to >= TO_TORCHVISION;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), tail = strlen(end);
+	return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* A folder is a run's: shards are files. */
+static bool names_weights(const char *operand)
+{
+	struct stat status;
+	return ends_with(operand, ".safetensors") || (stat(operand, &status) == 0 && S_ISDIR(status.st_mode));
+}
+
+/* Shards where weights are wanted, or the other way round; options of the other kind. */
+static int check_kind(const struct options *given, const struct export_options *options, struct error *err)
+{
+	static const char *const of_shards[] = {
+		"shard-size", "prefix", "zstd", "raw-as", "class", "key", "list", "limit", NULL};
+	static const char *const of_onnx[] = {"with-head", "size", NULL};
+	bool weights = for_weights(options);
+	const char *word = options->to == TO_ONNX ? "onnx" : "torchvision";
+	for (const char *const *name = of_shards; weights && *name; name++)
+		if (options_given(given, *name))
+			return error_set(err, ERROR_USAGE, "--%s is for shards, not for --to %s", *name, word);
+	for (const char *const *name = of_onnx; options->to != TO_ONNX && *name; name++)
+		if (options_given(given, *name))
+			return error_set(err, ERROR_USAGE, "--%s is for --to onnx only", *name);
+	for (unsigned i = 0; i < given->operand_count; i++) {
+		const char *operand = given->operands[i];
+		if (!weights && names_weights(operand))
+			return error_set(err, ERROR_USAGE,
+				"%s holds weights, which go --to torchvision or --to onnx; the other formats are for "
+				"shards",
+				operand);
+		if (weights && (ends_with(operand, ".ring") || ends_with(operand, ".json")))
+			return error_set(err, ERROR_USAGE,
+				"%s holds images; --to %s is for weights: a run's folder or a .safetensors file",
+				operand, word);
+	}
+	if (weights && given->operand_count > 1)
+		return error_set(err, ERROR_USAGE, "--to %s takes one run or file of weights, not %u", word,
+			given->operand_count);
+	return 0;
+}
+
 static int check_options(const struct options *given, const struct export_options *options, struct error *err)
 {
 	if (options_given(given, "zstd") && options->to != TO_MDS)
@@ -220,7 +321,14 @@ int command_export(int argc, char **argv)
 			       : export.to == TO_MDS		   ? UINT64_C(64) << 20
 								   : UINT64_C(512) << 20,
 		.zstd_level = (int)export.zstd};
-	int rc = check_options(&options, &export, &err);
+	int rc = check_kind(&options, &export, &err);
+	if (rc == 0 && for_weights(&export)) {
+		status = export_weights(&export, options.operands[0], &err);
+		options_free(&options);
+		return status;
+	}
+	if (rc == 0)
+		rc = check_options(&options, &export, &err);
 	if (rc == 0) {
 		job.sets = input_sets_open(options.operands, options.operand_count, &err);
 		rc = job.sets == NULL ? err.code : export_run(&export, &job, &selection, &err);

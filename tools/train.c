@@ -42,6 +42,9 @@ static const struct option_spec spec[] = {
 	OPTION_U64(struct train_options, size, "size", "PIXELS", "32", 8, 1024, "side of the views"),
 	OPTION_CHOICE(struct train_options, stem, "stem", "auto|cifar|imagenet", "auto",
 		"3x3 without pooling, or 7x7 with; auto: cifar up to 32 pixels"),
+	OPTION_CHOICE(struct train_options, input, "input", "unit|imagenet", "unit",
+		"what the net makes of views, whose values are in [0,1]: nothing, or normalised by ImageNet's mean and "
+		"deviation"),
 	OPTION_CHOICE(struct train_options, head, "head", "none|linear|mlp2|mlp3", "mlp2", "projection head"),
 	OPTION_U64(struct train_options, head_dim, "head-dim", "N", "128", 1, 65535, "columns of z"),
 	MODEL_OPTIONS(struct train_options, compute),
@@ -131,6 +134,7 @@ static const struct option_preset finetune_presets[] = {
 	{"width", NULL, "RUN's; another is refused"},
 	{"size", NULL, "side of the view; RUN's, unless given"},
 	{"stem", NULL, "RUN's; another is refused"},
+	{"input", NULL, "RUN's; another is refused"},
 	{"head", "none", "not used: the head is a classifier"},
 	{"head-dim", "128", "not used"},
 	{"temperature", "0.5", "not used"},

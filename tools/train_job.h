@@ -19,6 +19,9 @@
 #include "tools/model_options.h"
 #include "tools/run_files.h"
 #include "tools/views_option.h"
+#include "tools/weights_file.h"
+
+enum { TRAIN_INPUT_UNIT, TRAIN_INPUT_IMAGENET }; /* of --input */
 
 struct train_options {
 	const char *output, *test, *model, *trace, *report, *views;
@@ -27,7 +30,7 @@ struct train_options {
 		label_fraction;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
 	uint64_t split_seed;
-	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
+	unsigned stem, input, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
 	unsigned loss, negatives, init_from;
 	bool resume, quiet, json, dry_run, normalize, probe;
 	struct model_options compute;
@@ -43,7 +46,7 @@ struct train_probe {
 
 /* Where weights come from at the start, with --init. */
 struct train_start {
-	char path[4096];
+	char path[WEIGHTS_PATH];
 	char model[16]; /* the option's text */
 	struct checkpoint_about about;
 };

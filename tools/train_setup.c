@@ -181,6 +181,12 @@ static int create_model(struct train_job *job, struct error *err)
 	};
 	if (net_parse_model(o->model, &net.depth, err) < 0)
 		return err->code;
+	if (o->init) {
+		memcpy(net.input_mean, job->start.about.net.input_mean, sizeof net.input_mean);
+		memcpy(net.input_deviation, job->start.about.net.input_deviation, sizeof net.input_deviation);
+	} else if (o->input == TRAIN_INPUT_IMAGENET) {
+		net_normalize_imagenet(&net);
+	}
 	if (net.stem == NET_STEM_AUTO)
 		net.stem = net.size <= 32 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
 	train_choose_head(job, &net);

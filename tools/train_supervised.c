@@ -9,7 +9,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "io/class_draw.h"
 #include "tools/command.h"
@@ -66,16 +65,6 @@ int train_settle_loss(struct train_job *job, struct error *err)
 
 /* ---- --init ---- */
 
-/* A run's folder stands for the checkpoint in it. */
-static int find_file(struct train_start *start, const char *path, struct error *err)
-{
-	struct stat status;
-	const char *suffix = stat(path, &status) == 0 && S_ISDIR(status.st_mode) ? "/checkpoint.safetensors" : "";
-	if (snprintf(start->path, sizeof start->path, "%s%s", path, suffix) >= (int)sizeof start->path)
-		return error_set(err, ERROR_USAGE, "%s: the path is too long", path);
-	return 0;
-}
-
 /* The option's text is the file's, or the user gave none, and it becomes that. */
 static int take_text(
 	struct train_job *job, const char *name, const char **value, const char *of_file, struct error *err)
@@ -107,6 +96,12 @@ static int take_options(struct train_job *job, struct error *err)
 	if ((float)o->width != net->width)
 		return error_set(err, ERROR_MISMATCH, "%s holds weights of --width %g, not %g: leave the option out",
 			job->start.path, (double)net->width, o->width);
+	if (is_default(job, "input"))
+		o->input = net_normalizes(net) ? TRAIN_INPUT_IMAGENET : TRAIN_INPUT_UNIT;
+	if ((o->input == TRAIN_INPUT_IMAGENET) != net_normalizes(net))
+		return error_set(err, ERROR_MISMATCH,
+			"%s holds weights of a net that takes views %s: leave --input out", job->start.path,
+			net_normalizes(net) ? "normalised" : "as they are");
 	bool hidden =
 		net->head == NET_HEAD_MLP2 || net->head == NET_HEAD_MLP3 || net->head == NET_HEAD_HIDDEN_CLASSIFIER;
 	if (o->init_from != 0 && !hidden)
@@ -122,7 +117,7 @@ int train_start_open(struct train_job *job, struct error *err)
 	struct train_start *start = &job->start;
 	if (!job->options.init)
 		return 0;
-	if (find_file(start, job->options.init, err) < 0)
+	if (weights_path(start->path, job->options.init, err) < 0)
 		return err->code;
 	struct safetensors *file = safetensors_open(start->path, err);
 	if (!file)
