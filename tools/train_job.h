@@ -5,6 +5,7 @@
  *   train.c        the option table; starts the run, sees it to its end, prints the result
  *   train_setup.c  options -> data, net, loader, files, pipeline: all that is there before the first step
  *   train_report.c what --report writes
+ *   train_events.c what --tensorboard writes
  *   train_plan.c   what that comes to: memory, work, and a prediction
  */
 #ifndef RINGCLR_TOOLS_TRAIN_JOB_H
@@ -23,7 +24,7 @@ struct train_options {
 	double width, temperature, lr, weight_decay, momentum, warmup_epochs, strength, area_min;
 	uint64_t size, head_dim, batch, epochs, seed, limit_images, window, eval_every, checkpoint_every, knn_k;
 	unsigned stem, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
-	bool resume, quiet, json, dry_run;
+	bool resume, quiet, json, dry_run, tensorboard;
 	struct model_options compute;
 	struct runtime_options runtime;
 };
@@ -43,8 +44,9 @@ struct train_job {
 	struct loader *loader;
 	struct evaluator evaluator;
 	struct trainer *trainer;
-	struct trace *trace;	   /* NULL: none wanted */
-	struct train_watch *watch; /* of --report; NULL: none wanted */
+	struct trace *trace;	     /* NULL: none wanted */
+	struct train_watch *watch;   /* of --report; NULL: none wanted */
+	struct train_events *events; /* of --tensorboard; NULL: none wanted */
 	struct checkpoint_about about;
 	struct report_item last_epoch;
 	bool saved;
