@@ -88,7 +88,7 @@ static void weigh_row(const struct tsne *tsne, float *row, size_t self)
 			sum += weight;
 			mean += weight * distance;
 		}
-		double entropy = log(sum) + beta * mean / sum;
+		double entropy = log(fmax(sum, 1)) + beta * mean / sum; /* the nearest weighs 1 */
 		if (fabs(entropy - wanted) < 1e-5)
 			break;
 		if (entropy > wanted) {

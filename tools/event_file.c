@@ -136,9 +136,10 @@ static void make_record(struct event_file *file)
 	size_t bytes = HEADER_BYTES + file->event.bytes + CRC_BYTES;
 	if (record->capacity < bytes) {
 		unsigned char *data = realloc(record->data, bytes);
-		record->failed = data == NULL;
-		if (record->failed)
+		if (!data) {
+			record->failed = true;
 			return;
+		}
 		record->data = data;
 		record->capacity = bytes;
 	}

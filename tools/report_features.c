@@ -250,11 +250,37 @@ static int put_neighbours(struct features *f, struct error *err)
 	return code;
 }
 
+/* rows: [count][dim], map: [count][2], labels: [count], scratch. */
+static int draw_map(struct features *f, size_t count, float *rows, float *map, int32_t *labels, struct error *err)
+{
+	const struct encode_table *test = &f->side[TEST].table;
+	struct tsne_config config = {
+		.perplexity = f->options->perplexity, .seed = f->options->seed, .stopped = command_interrupted};
+	double divergence = 0;
+	for (size_t i = 0; i < count; i++) {
+		size_t row = i * test->count / count;
+		memcpy(rows + i * test->dim, test->features + row * test->dim, test->dim * sizeof *rows);
+		labels[i] = f->classes ? test->labels[row] : -1;
+	}
+	int code = tsne_map(f->runtime.team, rows, count, test->dim, &config, map, &divergence, err);
+	if (code < 0)
+		return code;
+	char note[300];
+	snprintf(note, sizeof note,
+		"t-SNE of h of %zu test images, by class; perplexity %g, KL divergence %.3f. Near is alike; distances "
+		"between groups mean little.",
+		count, fmin(f->options->perplexity, (double)(count - 1) / 3), divergence);
+	html_card_begin(f->html, "Map of the features", note, false);
+	plot_points(f->html->out, map, labels, count, f->class_names, f->classes);
+	html_card_end(f->html);
+	return 0;
+}
+
 static int put_map(struct features *f, struct error *err)
 {
 	const struct encode_table *test = &f->side[TEST].table;
 	size_t wanted = (size_t)f->options->map_images, count = test->count < wanted ? test->count : wanted;
-	if (count == 0)
+	if (wanted == 0)
 		return 0;
 	if (count < 4) {
 		say_missing(f, "Map of the features", "there are fewer than 4 test images");
@@ -262,27 +288,11 @@ static int put_map(struct features *f, struct error *err)
 	}
 	float *rows = malloc(count * test->dim * sizeof *rows), *map = malloc(2 * count * sizeof *map);
 	int32_t *labels = malloc(count * sizeof *labels);
-	struct tsne_config config = {
-		.perplexity = f->options->perplexity, .seed = f->options->seed, .stopped = command_interrupted};
-	double divergence = 0;
-	int code = rows && map && labels ? 0 : error_set(err, ERROR_MEMORY, "no memory for a map of %zu images", count);
-	for (size_t i = 0; code == 0 && i < count; i++) {
-		size_t row = i * test->count / count;
-		memcpy(rows + i * test->dim, test->features + row * test->dim, test->dim * sizeof *rows);
-		labels[i] = f->classes ? test->labels[row] : -1;
-	}
-	if (code == 0)
-		code = tsne_map(f->runtime.team, rows, count, test->dim, &config, map, &divergence, err);
-	if (code == 0) {
-		char note[300];
-		snprintf(note, sizeof note,
-			"t-SNE of h of %zu test images, by class; perplexity %g, KL divergence %.3f. Near is alike; "
-			"distances between groups mean little.",
-			count, fmin(f->options->perplexity, (double)(count - 1) / 3), divergence);
-		html_card_begin(f->html, "Map of the features", note, false);
-		plot_points(f->html->out, map, labels, count, f->class_names, f->classes);
-		html_card_end(f->html);
-	}
+	int code;
+	if (rows && map && labels)
+		code = draw_map(f, count, rows, map, labels, err);
+	else
+		code = error_set(err, ERROR_MEMORY, "no memory for a map of %zu images", count);
 	free(rows);
 	free(map);
 	free(labels);

@@ -95,7 +95,9 @@ static int series_number(const struct figure *figure, const struct grid *alike, 
 {
 	char other[NAME_BYTES];
 	int x = alike ? grid_find(alike, figure->x) : -1;
-	struct combinations some = x < 0 ? (struct combinations){0} : combine(alike, x, -1);
+	if (x < 0)
+		return -1;
+	struct combinations some = combine(alike, x, -1);
 	for (size_t s = 0; s < some.count && s < PLOT_COLOURS; s++) {
 		combination(alike, &some, s, other);
 		if (strcmp(other, name) == 0)

@@ -39,7 +39,8 @@ static uint8_t *shrink(const uint8_t *rgb, uint32_t width, uint32_t height, uint
 					for (unsigned c = 0; c < 3; c++)
 						sum[c] += rgb[(v * width + u) * 3 + c];
 			for (unsigned c = 0; c < 3; c++)
-				small[((size_t)y * small_width + x) * 3 + c] = (uint8_t)((sum[c] + count / 2) / count);
+				small[((size_t)y * small_width + x) * 3 + c] =
+					(uint8_t)((sum[c] + count / 2) / (count ? count : 1));
 		}
 	}
 	return small;

@@ -6,8 +6,8 @@
  */
 #include "tools/train_events.h"
 
-#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tools/command.h"
 #include "tools/event_file.h"
@@ -40,9 +40,11 @@ static void see(void *ctx, const struct report_item *item)
 	size_t count = 0;
 	for (size_t i = 0; i < TAGS; i++) {
 		const char *tag = item->kind == REPORT_STEP ? tags[i].step_tag : tags[i].epoch_tag;
-		if (tag)
-			scalars[count++] =
-				(struct event_scalar){tag, *(const double *)((const char *)item + tags[i].offset)};
+		if (!tag)
+			continue;
+		double value;
+		memcpy(&value, (const char *)item + tags[i].offset, sizeof value);
+		scalars[count++] = (struct event_scalar){tag, value};
 	}
 	if (events->failure.code < 0)
 		return;
