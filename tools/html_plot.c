@@ -68,7 +68,8 @@ static bool make_frame(const struct plot *plot, bool zero, struct frame *frame)
 		x_low = fmin(x_low, plot->x_low);
 		x_high = fmax(x_high, plot->x_high);
 	}
-	frame->x = (struct svg_axis){x_low, x_high > x_low ? x_high : x_low + 1, 0};
+	double alone = x_high > x_low ? 0 : 0.5; /* one place stands in the middle */
+	frame->x = (struct svg_axis){x_low - alone, x_high + alone, 0};
 	return true;
 }
 

@@ -158,7 +158,7 @@ static int encode_both(struct features *f, struct error *err)
 	if (!f->index || !f->similarity || !f->class_names)
 		return error_set(err, ERROR_MEMORY, "no memory for the neighbours of %zu images", queries);
 	for (unsigned c = 0; c < f->classes; c++)
-		f->class_names[c] = picture_class(f->side[BANK].set, (int32_t)c);
+		f->class_names[c] = shard_class(shard_set_at(f->side[BANK].set, 0), c);
 	return neighbours_find(f->runtime.team, f->side[BANK].table.features, count, f->side[TEST].table.features,
 		queries, f->encoder.dim, f->k, f->index, f->similarity, err);
 }
@@ -214,7 +214,7 @@ static int put_neighbour(struct features *f, size_t query, unsigned place, struc
 	int code = picture_put_record(
 		f->html->out, f->codec, f->side[BANK].set, bank->records[row], PICTURE_SIDE, mark, err);
 	fputs("<figcaption>", f->html->out);
-	html_text(f->html->out, picture_class(f->side[BANK].set, bank->labels[row]));
+	html_text(f->html->out, picture_caption(f->side[BANK].set, bank->records[row]));
 	fprintf(f->html->out, "<br>%.3f</figcaption></figure>\n", (double)f->similarity[query * f->k + place]);
 	return code;
 }
@@ -228,8 +228,9 @@ static int put_neighbours(struct features *f, struct error *err)
 	char note[300];
 	snprintf(note, sizeof note,
 		"Left a test image, then the %u nearest of %" PRIu64
-		" training images by cosine on h, with the cosine. Green: the same class; red: another.",
-		f->k < SHOWN ? f->k : SHOWN, f->side[BANK].table.count);
+		" training images by cosine on h, with the cosine.%s",
+		f->k < SHOWN ? f->k : SHOWN, f->side[BANK].table.count,
+		f->classes ? " Green: the same class; red: another." : "");
 	html_card_begin(f->html, "Nearest neighbours", note, true);
 	fputs("<div class=\"columns\">\n", f->html->out);
 	int code = 0;
@@ -239,7 +240,7 @@ static int put_neighbours(struct features *f, struct error *err)
 		code = picture_put_record(
 			f->html->out, f->codec, f->side[TEST].set, test->records[query], PICTURE_SIDE, NULL, err);
 		fputs("<figcaption>", f->html->out);
-		html_text(f->html->out, picture_class(f->side[TEST].set, test->labels[query]));
+		html_text(f->html->out, picture_caption(f->side[TEST].set, test->records[query]));
 		fputs("</figcaption></figure>\n", f->html->out);
 		for (unsigned place = 0; code == 0 && place < SHOWN && place < f->k; place++)
 			code = put_neighbour(f, query, place, err);
@@ -267,9 +268,10 @@ static int draw_map(struct features *f, size_t count, float *rows, float *map, i
 		return code;
 	char note[300];
 	snprintf(note, sizeof note,
-		"t-SNE of h of %zu test images, by class; perplexity %g, KL divergence %.3f. Near is alike; distances "
+		"t-SNE of h of %zu test images%s; perplexity %g, KL divergence %.3f. Near is alike; distances "
 		"between groups mean little.",
-		count, fmin(f->options->perplexity, (double)(count - 1) / 3), divergence);
+		count, f->classes ? ", by class" : "", fmin(f->options->perplexity, (double)(count - 1) / 3),
+		divergence);
 	html_card_begin(f->html, "Map of the features", note, false);
 	plot_points(f->html->out, map, labels, count, f->class_names, f->classes);
 	html_card_end(f->html);

@@ -25,24 +25,27 @@ static void put_base64(FILE *out, const unsigned char *data, size_t bytes)
 	}
 }
 
+/* The mean of one channel over the columns [left, right) of the rows [top, bottom). */
+static uint8_t mean(
+	const uint8_t *rgb, size_t width, size_t left, size_t right, size_t top, size_t bottom, size_t channel)
+{
+	uint64_t sum = 0, count = 0;
+	for (size_t v = top; v < bottom; v++)
+		for (size_t u = left; u < right; u++, count++)
+			sum += rgb[(v * width + u) * 3 + channel];
+	return count ? (uint8_t)((sum + count / 2) / count) : 0;
+}
+
 /* Every pixel of the small picture is the mean of those it covers. */
 static uint8_t *shrink(const uint8_t *rgb, uint32_t width, uint32_t height, uint32_t small_width, uint32_t small_height)
 {
 	uint8_t *small = malloc((size_t)small_width * small_height * 3);
-	for (uint32_t y = 0; small && y < small_height; y++) {
-		size_t top = (size_t)y * height / small_height, bottom = (size_t)(y + 1) * height / small_height;
-		for (uint32_t x = 0; x < small_width; x++) {
-			size_t left = (size_t)x * width / small_width, right = (size_t)(x + 1) * width / small_width;
-			uint64_t sum[3] = {0}, count = (uint64_t)(bottom - top) * (right - left);
-			for (size_t v = top; v < bottom; v++)
-				for (size_t u = left; u < right; u++)
-					for (unsigned c = 0; c < 3; c++)
-						sum[c] += rgb[(v * width + u) * 3 + c];
-			for (unsigned c = 0; c < 3; c++)
-				small[((size_t)y * small_width + x) * 3 + c] =
-					(uint8_t)((sum[c] + count / 2) / (count ? count : 1));
-		}
-	}
+	for (size_t y = 0; small && y < small_height; y++)
+		for (size_t x = 0; x < small_width; x++)
+			for (size_t c = 0; c < 3; c++)
+				small[(y * small_width + x) * 3 + c] =
+					mean(rgb, width, x * width / small_width, (x + 1) * width / small_width,
+						y * height / small_height, (y + 1) * height / small_height, c);
 	return small;
 }
 
@@ -142,10 +145,14 @@ int picture_put_record(FILE *out, struct codec_context *codec, const struct shar
 	return code;
 }
 
-const char *picture_class(const struct shard_set *set, int32_t label)
+const char *picture_caption(const struct shard_set *set, uint64_t record)
 {
 	const struct shard *shard = shard_set_at(set, 0);
-	return label >= 0 && (uint32_t)label < shard_classes(shard) ? shard_class(shard, (uint32_t)label) : "no class";
+	const struct shard_record *about = shard_set_record(set, record);
+	if (about->label >= 0 && (uint32_t)about->label < shard_classes(shard))
+		return shard_class(shard, (uint32_t)about->label);
+	const char *slash = strrchr(about->key, '/');
+	return slash ? slash + 1 : about->key;
 }
 
 /* ---- Views ---- */
@@ -203,8 +210,8 @@ static int put_row(struct html *html, struct codec_context *codec, const struct 
 		return shown ? 0 : err->code;
 	}
 	int code = picture_put(
-		html->out, rgb, record->width, record->height, 2 * VIEW_SIDE, NULL, frames, policies->count, err);
-	put_caption(html->out, picture_class(set, record->label));
+		html->out, rgb, record->width, record->height, VIEW_SIDE * 3 / 2, NULL, frames, policies->count, err);
+	put_caption(html->out, picture_caption(set, number));
 	for (uint32_t view = 0; code == 0 && view < policies->count; view++) {
 		char caption[CAPTION_BYTES];
 		fprintf(html->out, "<figure style=\"border-top:3px solid var(--%s)\">", frames[view].colour);

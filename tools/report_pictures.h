@@ -24,7 +24,7 @@ int picture_put_record(FILE *out, struct codec_context *codec, const struct shar
 int picture_put_views(struct html *html, struct codec_context *codec, const struct shard_set *set,
 	const struct view_policies *policies, uint64_t seed, uint64_t rows, struct error *err);
 
-/* The class of a record's label, or "no class". */
-const char *picture_class(const struct shard_set *set, int32_t label);
+/* The class of a record; where it has none, the last part of its key. */
+const char *picture_caption(const struct shard_set *set, uint64_t record);
 
 #endif

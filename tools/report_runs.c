@@ -321,7 +321,12 @@ static void put_tiles(struct page *page)
 			html_tile(html, text, quantity->name);
 		}
 	double hours = total_seconds(run) / 3600;
-	snprintf(text, sizeof text, hours < 0.1 ? "%.1f min" : "%.2f h", hours < 0.1 ? 60 * hours : hours);
+	if (hours < 1.0 / 60)
+		snprintf(text, sizeof text, "%.1f s", 3600 * hours);
+	else if (hours < 1)
+		snprintf(text, sizeof text, "%.1f min", 60 * hours);
+	else
+		snprintf(text, sizeof text, "%.2f h", hours);
 	html_tile(html, text, "of training");
 	html_tiles_end(html);
 }
