@@ -60,13 +60,27 @@ def divergence(p, places):
     return (p[some] * numpy.log(p[some] / q[some])).sum()
 
 
+def forces(p, places):
+    """Attraction and repulsion of every point; at a minimum of the divergence they are equal."""
+    towards = places[:, None] - places[None]
+    near = 1 / (1 + (towards ** 2).sum(2))
+    numpy.fill_diagonal(near, 0)
+    pull = ((p * near)[..., None] * towards).sum(1)
+    push = ((near / near.sum() * near)[..., None] * towards).sum(1)
+    return pull, push
+
+
 random = numpy.random.default_rng(1)
 centres = random.standard_normal((6, 24)) * 1.5
 data = centres[numpy.arange(300) % 6] + random.standard_normal((300, 24))
 data = data.astype(numpy.float32).astype(numpy.float64)
 said, places = ours(data, 25)
-wanted = divergence(affinities(data, 25), places)
+joint = affinities(data, 25)
+wanted = divergence(joint, places)
 result(abs(said - wanted) < 1e-3 * wanted, "the divergence that is told is that of the map", (said, wanted))
+attraction, repulsion = forces(joint, places)
+left = numpy.linalg.norm(attraction - repulsion) / numpy.linalg.norm(attraction)
+result(left < 0.005, "the gradient there is next to nothing", left)
 try:
     from sklearn.manifold import TSNE
 except ImportError:
