@@ -149,13 +149,21 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 
 static int show(struct report_state *state, const struct report_item *item, struct error *err)
 {
-	if (state->stage->observe)
-		state->stage->observe(state->stage->observe_ctx, item);
+	for (unsigned i = 0; i < state->stage->observer_count; i++)
+		state->stage->observers[i].see(state->stage->observers[i].ctx, item);
 	if (item->kind == REPORT_EPOCH)
 		return write_epoch(state, item, err);
 	uint64_t now_ns = meter_now_ns();
 	if (!state->stage->quiet && now_ns - state->drawn_ns >= (state->terminal ? LINE_NS : PLAIN_NS))
 		draw_progress(state, item, now_ns);
+	return 0;
+}
+
+int report_observe(struct report_stage *stage, report_see *see, void *ctx, struct error *err)
+{
+	if (stage->observer_count == REPORT_OBSERVERS)
+		return error_set(err, ERROR_USAGE, "the report stage has %d observers at most", REPORT_OBSERVERS);
+	stage->observers[stage->observer_count++] = (struct report_observer){see, ctx};
 	return 0;
 }
 

@@ -26,6 +26,15 @@ struct report_item {
 	double top1;			       /* of the classifier itself; likewise */
 };
 
+enum { REPORT_OBSERVERS = 4 };
+
+typedef void report_see(void *ctx, const struct report_item *item);
+
+struct report_observer {
+	report_see *see;
+	void *ctx;
+};
+
 struct report_stage {
 	struct ring *reports;	    /* in */
 	const struct ring *batches; /* to say when training starves */
@@ -36,11 +45,13 @@ struct report_stage {
 	int timings_fd;
 	const char *metrics_path; /* for messages */
 	const char *timings_path;
-	bool quiet; /* no lines on stderr */
-	/* Sees every report, on this stage's thread; NULL: nobody. */
-	void (*observe)(void *ctx, const struct report_item *item);
-	void *observe_ctx;
+	bool quiet;					    /* no lines on stderr */
+	struct report_observer observers[REPORT_OBSERVERS]; /* report_observe() adds one */
+	unsigned observer_count;
 };
+
+/* `see` gets every report, before it is written, on this stage's thread. ERROR_USAGE when there are too many. */
+int report_observe(struct report_stage *stage, report_see *see, void *ctx, struct error *err);
 
 int report_run(void *ctx, struct worker *worker);
 

@@ -234,7 +234,7 @@ static void test_raw_pixels(void **state)
 {
 	(void)state;
 	atomic_store(&decoders_exempt, false);
-	train(raw, "raw", "--threads 2 --loader-threads 2");
+	train(raw, "raw", "--threads 2 --loader-threads 2 --tensorboard");
 	train(raw, "probe", "--threads 2 --loader-threads 1 --probe --quiet");
 	train(raw, "pread", "--threads 1 --loader-threads 1 --io pread --quiet");
 }

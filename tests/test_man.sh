@@ -81,7 +81,7 @@ mkdir folder
 bash_sound() {
 	bash -n ringclr.bash
 }
-bash_commands() { completes "export extract" ringclr ex && completes "repair reshuffle" ringclr re; }
+bash_commands() { completes "export extract" ringclr ex && completes "repair report reshuffle" ringclr re; }
 bash_options() { completes "--jobs --json" ringclr pack --j && completes "--full" ringclr verify --f; }
 bash_choices() { completes "webp webp-lossless" ringclr pack --codec w && completes "fail" ringclr pack --bad = f && completes "auto none" ringclr pack --dictionary ""; }
 bash_files() { completes "a.ring again folder pages set.json" ringclr verify "" && completes "notes.txt" ringclr pack -o no; }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "tools/html_report.h"
+#include "tools/html_svg.h"
 
 enum { WIDTH = 520, HEIGHT = 210, LEFT = 46, RIGHT = 12, TOP = 8, BOTTOM = 24, ROW = 24, NAME = 112 };
 
@@ -45,37 +46,6 @@ static void end(FILE *out)
 	fputs("</svg>\n", out);
 }
 
-static void put_label(FILE *out, double x, double y, const char *anchor, const char *class, const char *text)
-{
-	fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s%s%s>", x, y, anchor, class ? " class=\"" : "",
-		class ? class : "", class ? "\"" : "");
-	html_text(out, text);
-	fputs("</text>\n", out);
-}
-
-static void put_rectangle(
-	FILE *out, double x, double y, double width, double height, const char *colour, const char *hint)
-{
-	if (width < 0.05 || height < 0.05)
-		return;
-	fprintf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.2f\" height=\"%.2f\" fill=\"var(--%s)\"><title>", x, y,
-		width, height, colour);
-	html_text(out, hint);
-	fputs("</title></rect>\n", out);
-}
-
-static void put_line(FILE *out, double x1, double y1, double x2, double y2, const char *class)
-{
-	fprintf(out, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x1, y1, x2, y2);
-}
-
-static void put_key(FILE *out, const char *colour, const char *name)
-{
-	fprintf(out, "<span><i style=\"background:var(--%s)\"></i>", colour);
-	html_text(out, name);
-	fputs("</span>", out);
-}
-
 /* ---- Shares ---- */
 
 void chart_shares(FILE *out, const struct chart_share *rows, size_t count)
@@ -85,7 +55,7 @@ void chart_shares(FILE *out, const struct chart_share *rows, size_t count)
 		"waiting for the stage after"};
 	fputs("<p class=\"legend\">", out);
 	for (unsigned i = 0; i < 4; i++)
-		put_key(out, colours[i], names[i]);
+		svg_key(out, colours[i], names[i]);
 	fputs("</p>", out);
 	begin(out, (int)count * ROW + 4);
 	const double room = WIDTH - NAME - 46;
@@ -93,68 +63,46 @@ void chart_shares(FILE *out, const struct chart_share *rows, size_t count)
 		double x = NAME, y = (double)i * ROW + 4,
 		       part[] = {rows[i].busy, rows[i].same, rows[i].upstream, rows[i].downstream};
 		char text[96];
-		put_label(out, NAME - 8, y + 13, "end", "name", rows[i].name);
+		svg_label(out, NAME - 8, y + 13, "end", "name", rows[i].name);
 		for (unsigned p = 0; p < 4; p++) {
 			snprintf(text, sizeof text, "%s: %.1f%% %s", rows[i].name, 100 * part[p], names[p]);
-			put_rectangle(out, x, y, part[p] * room, ROW - 7, colours[p], text);
+			svg_rectangle(out, x, y, part[p] * room, ROW - 7, colours[p], text);
 			x += part[p] * room;
 		}
 		snprintf(text, sizeof text, "%.0f%%", 100 * part[0]);
-		put_label(out, WIDTH, y + 13, "end", NULL, text);
+		svg_label(out, WIDTH, y + 13, "end", NULL, text);
 	}
 	end(out);
 }
 
 /* ---- Lines ---- */
 
-struct axis {
-	double low, high, step;
-};
-
-/* Ends and ticks at 1, 2 or 5 times a power of ten. */
-static struct axis nice_axis(double low, double high, unsigned ticks)
-{
-	double span = high > low ? high - low : fabs(high) > 0 ? fabs(high) : 1;
-	double power = pow(10, floor(log10(span / ticks))), part = span / ticks / power;
-	double step = power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
-	struct axis axis = {.low = floor(low / step) * step, .high = ceil(high / step) * step, .step = step};
-	if (axis.high <= axis.low)
-		axis.high = axis.low + step;
-	return axis;
-}
-
-static double place(const struct axis *axis, double value, double from, double to)
-{
-	double share = (value - axis->low) / (axis->high - axis->low);
-	return from + (to - from) * (share < 0 ? 0 : share > 1 ? 1 : share);
-}
-
-static void put_y_axis(FILE *out, const struct axis *axis)
+static void put_y_axis(FILE *out, const struct svg_axis *axis)
 {
 	char text[24];
 	unsigned steps = (unsigned)lround((axis->high - axis->low) / axis->step);
 	for (unsigned i = 0; i <= steps; i++) {
 		double value = axis->low + i * axis->step;
-		double y = place(axis, value, HEIGHT - BOTTOM, TOP);
-		put_line(out, LEFT, y, WIDTH - RIGHT, y, "axis");
-		put_label(out, LEFT - 6, y + 4, "end", NULL, chart_number(fabs(value) < 1e-9 ? 0 : value, text));
+		double y = svg_place(axis, value, HEIGHT - BOTTOM, TOP);
+		svg_line(out, LEFT, y, WIDTH - RIGHT, y, "axis");
+		svg_label(out, LEFT - 6, y + 4, "end", NULL, chart_number(fabs(value) < 1e-9 ? 0 : value, text));
 	}
 }
 
-static void put_path(
-	FILE *out, const struct chart_series *series, const struct axis *x, const struct axis *y, unsigned colour)
+static void put_path(FILE *out, const struct chart_series *series, const struct svg_axis *x, const struct svg_axis *y,
+	unsigned colour)
 {
 	fprintf(out, "<path style=\"stroke:var(--c%u)\" d=\"", colour);
 	for (size_t i = 0; i < series->count; i++)
-		fprintf(out, "%c%.1f %.1f", i == 0 ? 'M' : 'L', place(x, series->x[i], LEFT, WIDTH - RIGHT),
-			place(y, series->y[i], HEIGHT - BOTTOM, TOP));
+		fprintf(out, "%c%.1f %.1f", i == 0 ? 'M' : 'L', svg_place(x, series->x[i], LEFT, WIDTH - RIGHT),
+			svg_place(y, series->y[i], HEIGHT - BOTTOM, TOP));
 	fputs("\"><title>", out);
 	html_text(out, series->name);
 	fputs("</title></path>\n", out);
 	if (series->count == 1) /* a path of one point draws nothing */
 		fprintf(out, "<circle r=\"3\" cx=\"%.1f\" cy=\"%.1f\" fill=\"var(--c%u)\"/>\n",
-			place(x, series->x[0], LEFT, WIDTH - RIGHT), place(y, series->y[0], HEIGHT - BOTTOM, TOP),
-			colour);
+			svg_place(x, series->x[0], LEFT, WIDTH - RIGHT),
+			svg_place(y, series->y[0], HEIGHT - BOTTOM, TOP), colour);
 }
 
 void chart_lines(FILE *out, const struct chart_series *series, size_t count, const char *unit, int floating)
@@ -170,14 +118,15 @@ void chart_lines(FILE *out, const struct chart_series *series, size_t count, con
 	if (count > 1) {
 		fputs("<p class=\"legend\">", out);
 		for (size_t s = 0; s < count; s++)
-			put_key(out, (const char *[]){"c0", "c1", "c2", "c3", "c4"}[s % CHART_SERIES], series[s].name);
+			svg_key(out, (const char *[]){"c0", "c1", "c2", "c3", "c4"}[s % CHART_SERIES], series[s].name);
 		fputs("</p>", out);
 	}
 	begin(out, HEIGHT);
 	if (x_high >= x_low) {
 		/* x keeps its own ends, so that the lines fill the chart. */
-		struct axis y = nice_axis(y_low, y_high, 4), x = {x_low, x_high > x_low ? x_high : x_low + 1, 0};
-		struct axis ticks = nice_axis(x.low, x.high, 6);
+		struct svg_axis y = svg_nice_axis(y_low, y_high, 4),
+				x = {x_low, x_high > x_low ? x_high : x_low + 1, 0};
+		struct svg_axis ticks = svg_nice_axis(x.low, x.high, 6);
 		put_y_axis(out, &y);
 		unsigned steps = (unsigned)lround((ticks.high - ticks.low) / ticks.step);
 		for (unsigned i = 0; i <= steps; i++) {
@@ -186,7 +135,7 @@ void chart_lines(FILE *out, const struct chart_series *series, size_t count, con
 			if (value < x.low - 1e-9 || value > x.high + 1e-9)
 				continue;
 			snprintf(text, sizeof text, "%s%s", chart_number(fabs(value) < 1e-9 ? 0 : value, number), unit);
-			put_label(out, place(&x, value, LEFT, WIDTH - RIGHT), HEIGHT - 8, "middle", NULL, text);
+			svg_label(out, svg_place(&x, value, LEFT, WIDTH - RIGHT), HEIGHT - 8, "middle", NULL, text);
 		}
 		for (size_t s = 0; s < count; s++)
 			put_path(out, &series[s], &x, &y, (unsigned)s % CHART_SERIES);
@@ -221,10 +170,10 @@ static void put_mark(
 {
 	char text[64], number[24];
 	double ns = (double)histogram_percentile(times, share), x = time_place(ns < 1 ? 1 : ns, low, high);
-	put_line(out, x, TOP, x, TIMES_HEIGHT - BOTTOM, "base");
+	svg_line(out, x, TOP, x, TIMES_HEIGHT - BOTTOM, "base");
 	snprintf(text, sizeof text, "%s %s", name, chart_time(ns, number));
 	bool right = x > WIDTH - 110;
-	put_label(out, x + (right ? -4 : 4), y, right ? "end" : "start", NULL, text);
+	svg_label(out, x + (right ? -4 : 4), y, right ? "end" : "start", NULL, text);
 }
 
 void chart_times(FILE *out, const struct histogram *times)
@@ -253,14 +202,14 @@ void chart_times(FILE *out, const struct histogram *times)
 			snprintf(text, sizeof text, "%s to %s: %.0f of %.0f", chart_time(bar_start(bar), from),
 				chart_time(bar_start(bar + 1), to), count[bar], total);
 			double height = fmax(count[bar] / most * room, count[bar] > 0 ? 1 : 0);
-			put_rectangle(out, x, floor_y - height, fmax(width - 1, 0.6), height, "c0", text);
+			svg_rectangle(out, x, floor_y - height, fmax(width - 1, 0.6), height, "c0", text);
 		}
-		put_line(out, LEFT, floor_y, WIDTH - RIGHT, floor_y, "axis");
+		svg_line(out, LEFT, floor_y, WIDTH - RIGHT, floor_y, "axis");
 		int first_power = (int)ceil(log10(low)), last_power = (int)floor(log10(high));
 		for (int power = first_power; power <= last_power; power++) {
 			double tick = pow(10, power);
 			double x = time_place(tick, low, high);
-			put_label(out, x, TIMES_HEIGHT - 8, x > WIDTH - 40 ? "end" : "middle", NULL,
+			svg_label(out, x, TIMES_HEIGHT - 8, x > WIDTH - 40 ? "end" : "middle", NULL,
 				chart_time(tick, text));
 		}
 		put_mark(out, times, 0.5, "p50", low, high, TOP + 10);
@@ -282,20 +231,20 @@ void chart_bars(FILE *out, const struct chart_bar *bars, size_t count, double ba
 	for (size_t i = 0; i < count; i++) {
 		double y = (double)i * ROW + 4, width = bars[i].value / most * room;
 		char text[128], number[24], measured[24];
-		put_label(out, LONG_NAME - 8, y + 13, "end", "name", bars[i].name);
+		svg_label(out, LONG_NAME - 8, y + 13, "end", "name", bars[i].name);
 		snprintf(text, sizeof text, "%s: %s images/s", bars[i].name, chart_number(bars[i].value, number));
 		bool helps = bars[i].value >= base || bars[i].measured > 0; /* beside what was measured: one colour */
-		put_rectangle(out, LONG_NAME, y, width, bars[i].measured > 0 ? (ROW - 7) / 2.0 : ROW - 7,
+		svg_rectangle(out, LONG_NAME, y, width, bars[i].measured > 0 ? (ROW - 7) / 2.0 : ROW - 7,
 			helps ? "c2" : "up", text);
 		if (bars[i].measured > 0) {
 			snprintf(text, sizeof text, "measured: %s images/s", chart_number(bars[i].measured, measured));
-			put_rectangle(out, LONG_NAME, y + (ROW - 7) / 2.0, bars[i].measured / most * room,
+			svg_rectangle(out, LONG_NAME, y + (ROW - 7) / 2.0, bars[i].measured / most * room,
 				(ROW - 7) / 2.0, "c3", text);
 			width = fmax(width, bars[i].measured / most * room);
 		}
-		put_label(out, LONG_NAME + width + 6, y + 13, "start", NULL, chart_number(bars[i].value, number));
+		svg_label(out, LONG_NAME + width + 6, y + 13, "start", NULL, chart_number(bars[i].value, number));
 	}
 	double x = LONG_NAME + base / most * room;
-	put_line(out, x, 0, x, (double)count * ROW + 4, "base");
+	svg_line(out, x, 0, x, (double)count * ROW + 4, "base");
 	end(out);
 }

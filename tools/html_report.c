@@ -12,12 +12,13 @@
 static const char style[] =
 	":root{color-scheme:light dark;--page:#f4f5f7;--card:#fff;--ink:#14171c;--soft:#5b6472;--line:#e1e4e9;"
 	"--busy:#2867c9;--same:#b9cdee;--up:#cfd6e0;--down:#e8a33d;--c0:#2867c9;--c1:#d9772b;--c2:#1f9d7a;--c3:#8b5bd1;"
-	"--c4:#c8456f;"
+	"--c4:#c8456f;--c5:#7a8b1e;--c6:#0f8fb3;--c7:#8a5a3c;--c8:#d0a200;--c9:#6b7280;--over:#fff;"
 	"--good:#1b7f52;--bad:#b3341f}"
 	"@media(prefers-color-scheme:dark){:root{--page:#0f1216;--card:#181c22;--ink:#e8ebf0;--soft:#98a2b1;"
 	"--line:#2b313a;--busy:#5b96ee;--same:#2c4468;--up:#3a4350;--down:#e0a548;--c0:#5b96ee;--c1:#e8935a;--c2:#"
 	"45c19c;--c3:#ab86e6;"
-	"--c4:#e5759a;--good:#4cc38a;--bad:#f0826b}}"
+	"--c4:#e5759a;--c5:#b3c34a;--c6:#4cc0df;--c7:#c2936f;--c8:#e8c64a;--c9:#9aa3b0;--over:#0f1216;--good:#4cc38a;--"
+	"bad:#f0826b}}"
 	"*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-"
 	"system,'Segoe UI','DejaVu Sans',sans-serif}main{max-width:1120px;margin:0 auto;padding:28px 20px 48px}"
 	"h1{font-size:15px;font-weight:600;color:var(--soft);margin:0 0 "
@@ -29,14 +30,17 @@ static const char style[] =
 	".tile{padding:12px 16px}.tile "
 	"b{display:block;font-size:20px;font-weight:600;line-height:1.3;font-variant-numeric:tabular-"
 	"nums}.tile span{color:var(--soft);font-size:13px}"
-	".grid{display:grid;grid-template-columns:1fr 1fr;gap:12px}.card{padding:14px 16px;min-width:0}"
+	".grid{display:grid;grid-template-columns:1fr 1fr;gap:12px;margin:0 0 12px}.card{padding:14px 16px;min-width:0}"
 	".wide{grid-column:1/-1}@media(max-width:760px){.grid{grid-template-columns:1fr}}"
 	"svg{display:block;width:100%;height:auto}svg "
 	"text{fill:var(--soft);font-size:12px;font-variant-numeric:tabular-"
 	"nums}"
-	"svg .name{fill:var(--ink)}svg .axis{stroke:var(--line);stroke-width:1}svg "
+	"svg .name{fill:var(--ink)}svg .over{fill:var(--over)}svg .small{font-size:10px}svg "
+	".band{opacity:.16;stroke:none}svg .whisker{stroke:var(--ink);stroke-width:1;opacity:.7}svg "
+	".axis{stroke-width:1}svg .axis{stroke:var(--line);stroke-width:1}svg "
 	".base{stroke:var(--soft);stroke-width:1;"
-	"stroke-dasharray:3 3}svg path{fill:none;stroke-width:1.6;stroke-linejoin:round}"
+	"stroke-dasharray:3 3}svg path{fill:none;stroke-width:1.6;stroke-linejoin:round}svg "
+	"path.solid{fill:inherit;stroke:none}"
 	".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-"
 	"nums}"
 	"th{text-align:left;font-weight:500;color:var(--soft)}th,td{padding:4px 14px 4px 0;border-bottom:1px solid "
@@ -44,6 +48,20 @@ static const char style[] =
 	"tr:last-child td{border-bottom:0}.n{text-align:right}"
 	".legend{display:flex;flex-wrap:wrap;gap:2px 16px;font-size:13px;color:var(--soft);margin:0 0 4px}"
 	".legend i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:6px}"
+	".pictures{display:flex;flex-wrap:wrap;gap:10px}.pictures figure{margin:0;min-width:0}"
+	".pictures svg{width:96px;height:96px;background:var(--page);border-radius:4px}"
+	".pictures image{image-rendering:pixelated}.pictures .sharp image{image-rendering:auto}"
+	".pictures figcaption{font-size:12px;color:var(--soft);max-width:96px;overflow-wrap:anywhere;line-height:1.3}"
+	".large svg{width:150px;height:150px}.large figcaption{max-width:150px}"
+	".right{outline:2px solid var(--good);outline-offset:-1px}.wrong{outline:2px solid "
+	"var(--bad);outline-offset:-1px}"
+	".columns{display:grid;grid-template-columns:1fr 1fr;gap:0 28px}.columns svg{width:62px;height:62px}"
+	".columns .pictures{gap:6px;flex-wrap:nowrap}.columns "
+	"figcaption{max-width:62px;font-size:10.5px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.columns "
+	".large svg{width:136px;height:136px}.columns .large figcaption{max-width:136px;white-space:normal}"
+	".query{padding-right:8px;margin-right:4px!important;border-right:1px solid var(--line)}"
+	"@media(max-width:900px){.columns{grid-template-columns:1fr}}"
+	".row{border-top:1px solid var(--line);padding:10px 0}h2.part{font-size:17px;margin:26px 0 10px}"
 	"details summary{cursor:pointer;font-weight:600}details table{margin-top:8px}";
 
 int html_begin(struct html *html, const char *title, struct error *err)
@@ -71,6 +89,13 @@ int html_finish(struct html *html, const char *path, struct error *err)
 			  : atomic_file_replace(path, html->text, html->bytes, err);
 	free(html->text);
 	return code;
+}
+
+void html_abandon(struct html *html)
+{
+	fclose(html->out);
+	free(html->text);
+	*html = (struct html){0};
 }
 
 /* Bytes of the well-formed UTF-8 sequence at `at`, or 0. Surrogates, overlong forms and what lies above U+10FFFF are
@@ -120,12 +145,23 @@ void html_card_begin(struct html *html, const char *heading, const char *note, b
 	fprintf(html->out, "<section class=\"card%s\"><h2>", wide ? " wide" : "");
 	html_text(html->out, heading);
 	fputs("</h2>", html->out);
-	if (note) {
-		fputs("<p class=\"note\">", html->out);
-		html_text(html->out, note);
-		fputs("</p>", html->out);
-	}
+	if (note)
+		html_note(html, note);
 	fputc('\n', html->out);
+}
+
+void html_note(struct html *html, const char *text)
+{
+	fputs("<p class=\"note\">", html->out);
+	html_text(html->out, text);
+	fputs("</p>", html->out);
+}
+
+void html_heading(struct html *html, const char *text)
+{
+	fputs("<h2 class=\"part\">", html->out);
+	html_text(html->out, text);
+	fputs("</h2>\n", html->out);
 }
 
 void html_card_end(struct html *html)
@@ -177,6 +213,23 @@ void html_table_begin(struct html *html, const char *columns)
 	fputs("</tr></thead><tbody>\n", html->out);
 }
 
+void html_table_head_begin(struct html *html)
+{
+	fputs("<div class=\"scroll\"><table><thead><tr>", html->out);
+}
+
+void html_head_cell(struct html *html, bool number, const char *text)
+{
+	fputs(number ? "<th class=\"n\">" : "<th>", html->out);
+	html_text(html->out, text);
+	fputs("</th>", html->out);
+}
+
+void html_table_head_end(struct html *html)
+{
+	fputs("</tr></thead><tbody>\n", html->out);
+}
+
 void html_row_begin(struct html *html)
 {
 	fputs("<tr>", html->out);
@@ -215,9 +268,17 @@ static void put_value(struct html *html, const cJSON *value)
 
 void html_settings(struct html *html, const cJSON *options)
 {
-	fputs("<section class=\"card wide\"><details><summary>Machine and options</summary>\n", html->out);
 	cJSON *machine = run_files_machine(NULL);
+	html_settings_of(html, "Machine and options", machine, options);
+	cJSON_Delete(machine);
+}
+
+void html_settings_of(struct html *html, const char *heading, const cJSON *machine, const cJSON *options)
+{
 	const cJSON *item;
+	fputs("<section class=\"card wide\"><details><summary>", html->out);
+	html_text(html->out, heading);
+	fputs("</summary>\n", html->out);
 	html_table_begin(html, "name|value|given by");
 	cJSON_ArrayForEach(item, machine)
 	{
@@ -237,6 +298,5 @@ void html_settings(struct html *html, const cJSON *options)
 		html_row_end(html);
 	}
 	html_table_end(html);
-	cJSON_Delete(machine);
 	fputs("</details></section>\n", html->out);
 }

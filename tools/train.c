@@ -32,6 +32,10 @@ static const struct option_spec spec[] = {
 	OPTION_STRING(struct train_options, report, "report", "FILE.html", NULL,
 		"write a report with charts (loss, images/s, where the time went): one file that needs no other",
 		.incidental = true),
+	OPTION_FLAG(struct train_options, tensorboard, "tensorboard", "no",
+		"write RUN/events.out.tfevents.0.ringclr, which TensorBoard shows: every step's loss, contrastive "
+		"accuracy and rate, every epoch's means and scores",
+		.incidental = true),
 	OPTION_FLAG(struct train_options, quiet, "quiet", "no", "no progress lines", .incidental = true),
 	OPTION_FLAG(
 		struct train_options, json, "json", "no", "print the result as one JSON object", .incidental = true),

@@ -7,6 +7,7 @@
  *   train_setup.c  options -> data, net, loader, files, pipeline: all that is there before the first step
  *   train_report.c what --report writes
  *   train_probe.c  the online probe
+ *   train_events.c what --tensorboard writes
  *   train_plan.c   what that comes to: memory, work, and a prediction
  */
 #ifndef RINGCLR_TOOLS_TRAIN_JOB_H
@@ -32,7 +33,7 @@ struct train_options {
 	uint64_t split_seed;
 	unsigned stem, input, head, optimizer, lr_scaling, order; /* places in their choices, which are the enums' */
 	unsigned loss, negatives, init_from;
-	bool resume, quiet, json, dry_run, normalize, probe;
+	bool resume, quiet, json, dry_run, normalize, probe, tensorboard;
 	struct model_options compute;
 	struct runtime_options runtime;
 };
@@ -73,8 +74,9 @@ struct train_job {
 	struct evaluator evaluator;
 	struct train_probe probe;
 	struct trainer *trainer;
-	struct trace *trace;	   /* NULL: none wanted */
-	struct train_watch *watch; /* of --report; NULL: none wanted */
+	struct trace *trace;	     /* NULL: none wanted */
+	struct train_watch *watch;   /* of --report; NULL: none wanted */
+	struct train_events *events; /* of --tensorboard; NULL: none wanted */
 	struct checkpoint_about about;
 	struct report_item last_epoch;
 	bool saved;

@@ -74,10 +74,8 @@ int train_watch_create(struct train_job *job, struct error *err)
 		watch->sampler.rings[i] = rings[i];
 	watch->sampler.counted = loader_samples(job->loader);
 	watch->loss.width = watch->accuracy.width = 1;
-	job->trainer->report.observe = observe;
-	job->trainer->report.observe_ctx = watch;
 	job->watch = watch;
-	return 0;
+	return report_observe(&job->trainer->report, observe, watch, err);
 }
 
 int train_watch_start(struct train_watch *watch, struct error *err)

@@ -11,6 +11,7 @@
 
 #include "tools/command.h"
 #include "tools/autotune.h"
+#include "tools/train_events.h"
 #include "tools/train_job.h"
 #include "tools/train_report.h"
 #include "tools/train_supervised.h"
@@ -426,6 +427,8 @@ int train_set_up(struct train_job *job, struct error *err)
 		code = create_trace(job, err);
 	if (code == 0 && job->options.report && !dry_run)
 		code = train_watch_create(job, err);
+	if (code == 0 && job->options.tensorboard && !dry_run)
+		code = train_events_create(job, err);
 	if (code == 0)
 		code = runtime_add_cache(&job->runtime, job->loader, job->options.runtime.mem, err);
 	if (code < 0)
@@ -436,6 +439,7 @@ int train_set_up(struct train_job *job, struct error *err)
 
 void train_clean_up(struct train_job *job)
 {
+	train_events_end(job->events);
 	run_files_close_logs(&job->files);
 	evaluator_destroy(&job->evaluator);
 	loader_destroy(job->loader);
