@@ -435,3 +435,12 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 	const cJSON *pair = cJSON_GetObjectItemCaseSensitive(file->metadata, key);
 	return pair == NULL ? NULL : pair->valuestring;
 }
+
+struct safetensors_pair safetensors_metadata_at(const struct safetensors *file, size_t index)
+{
+	const cJSON *pair = file->metadata == NULL ? NULL : file->metadata->child;
+	for (; pair != NULL && index > 0; index--)
+		pair = pair->next;
+	return pair == NULL ? (struct safetensors_pair){NULL, NULL}
+			    : (struct safetensors_pair){pair->string, pair->valuestring};
+}

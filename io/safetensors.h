@@ -48,5 +48,7 @@ size_t safetensors_count(const struct safetensors *file);
 const struct safetensor *safetensors_at(const struct safetensors *file, size_t index);
 const struct safetensor *safetensors_find(const struct safetensors *file, const char *name); /* NULL: none */
 const char *safetensors_metadata(const struct safetensors *file, const char *key);	     /* NULL: none */
+/* The pair of that number; {NULL, NULL} past the last. */
+struct safetensors_pair safetensors_metadata_at(const struct safetensors *file, size_t index);
 
 #endif
