@@ -112,7 +112,9 @@ static int read_head(struct study *study, const char *source, const char *head, 
 	line->size = strcmp(last, "tiny") == 0 ? STUDY_TINY : strcmp(last, "paper") == 0 ? STUDY_PAPER : STUDY_ANY_SIZE;
 	if (line->size != STUDY_ANY_SIZE)
 		count--;
-	line->section = count > 0 ? words[0] : line->size != STUDY_ANY_SIZE ? "base" : "";
+	if (count == 0 && line->size != STUDY_ANY_SIZE)
+		words[count++] = "base";
+	line->section = words[0];
 	line->argument = count > 1 ? words[1] : "";
 	*section = NULL;
 	for (unsigned i = 0; i < SECTIONS && !*section; i++)

@@ -62,8 +62,10 @@ int study_option_check(
 			return error_set(
 				err, ERROR_USAGE, "%s: --%s is the sweep's own to give; leave it out", source, name);
 	const struct option_spec *spec = option_find(table, name, strlen(name));
+	char text[1024];
+	snprintf(text, sizeof text, "%s: --%s", source, name);
 	if (!spec)
-		return options_unknown(table, source, name, "--", err);
+		return options_unknown(table, text, name, "--", err);
 	if (strchr(value, '{'))
 		return 0;
 	/* A command's struct, of which this knows the fields alone. */
@@ -71,7 +73,6 @@ int study_option_check(
 	if (spec->offset + sizeof(max_align_t) > sizeof values)
 		return error_set(err, ERROR_UNSUPPORTED, "%s: the options of %s are too many", source, table->command);
 	struct options scratch = {.table = table, .values = values};
-	char text[1024];
 	snprintf(text, sizeof text, "%s: --%s %s", source, name, value);
 	return option_set(&scratch, spec, value, OPTION_FROM_FILE, text, err);
 }
@@ -141,6 +142,8 @@ static int parse_one(struct study_options *options, struct study *study, const s
 		if (spec && spec->type == OPTION_TYPE_FLAG) {
 			name += 3;
 			value = "no";
+		} else {
+			spec = NULL;
 		}
 	}
 	if (!value && spec && spec->type == OPTION_TYPE_FLAG)
