@@ -326,6 +326,7 @@ s/^0.1, plain = 12.5/0.1 = 12.5/|wrong.ini:36: .*must be a value of each of the 
 s/^title = .*/seeds = 3/|wrong.ini:4: seeds = 1, 2: already set in line 3
 s/^seeds = .*/seeds = one/|wrong.ini:4: seeds = one: 'one' is no seed
 s/^seeds = .*/pairs = look, temperature/|wrong.ini:4: .*must list the same values
+s/^\[labels\]/[ ]/|wrong.ini:12: \[ \]: a study has no such section
 s/^\[study\]//|wrong.ini:3: title = Two by two stands above the first
 s/^log_x = yes/what is this/|wrong.ini:10: must be
 END

@@ -114,7 +114,7 @@ static int read_head(struct study *study, const char *source, const char *head, 
 		count--;
 	if (count == 0 && line->size != STUDY_ANY_SIZE)
 		words[count++] = "base";
-	line->section = words[0];
+	line->section = count > 0 ? words[0] : "";
 	line->argument = count > 1 ? words[1] : "";
 	*section = NULL;
 	for (unsigned i = 0; i < SECTIONS && !*section; i++)

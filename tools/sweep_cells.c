@@ -82,7 +82,7 @@ const char *sweep_plan_fill(struct sweep_plan *plan, struct study *study, const 
 /* A name that can be a folder's: other characters become '-'. */
 static const char *name_cell(struct sweep_plan *plan, const struct sweep_cell *cell, struct error *err)
 {
-	char name[256];
+	char name[256] = "";
 	size_t used = 0;
 	for (unsigned i = 0; i < plan->axis_count; i++) {
 		int bytes = snprintf(name + used, sizeof name - used, "%s%s=%s", i > 0 ? "," : "", plan->axes[i].name,

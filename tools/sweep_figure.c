@@ -76,7 +76,7 @@ static cJSON *paper_json(struct sweep_plan *plan, struct error *err)
 	cJSON *paper = cJSON_CreateObject(), *points = cJSON_CreateArray();
 	cJSON_AddStringToObject(paper, "caption", "");
 	while ((line = study_each(&plan->study, &place, "paper numbers", "", plan->size)) != NULL) {
-		const char *names[SWEEP_AXES] = {NULL};
+		const char *names[SWEEP_AXES] = {"", "", "", "", "", ""};
 		double number;
 		if (strcmp(line->name, "caption") == 0) {
 			cJSON_ReplaceItemInObjectCaseSensitive(paper, "caption", cJSON_CreateString(line->value));

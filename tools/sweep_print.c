@@ -64,14 +64,16 @@ int sweep_print_dry(struct sweep *sweep)
 		for (unsigned i = 0; i < plan->cell_count; i++)
 			if (plan->cells[i].mirror_of < 0)
 				show_run(sweep, (int)i, seed, list, &err);
-	unsigned runs = sweep_plan_run_count(plan);
+	unsigned runs = sweep_plan_run_count(plan), own = 0;
+	for (unsigned i = 0; i < plan->cell_count; i++)
+		own += plan->cells[i].mirror_of < 0;
 	if (err.code < 0) {
 		cJSON_Delete(list);
 		return command_fail("sweep", &err);
 	}
 	if (!list) {
 		printf("# %s, size %s: %u cells (%u are run), %u seed%s, %u runs", plan->study.name,
-			sweep_plan_size_name(plan->size), plan->cell_count, runs / plan->seed_count, plan->seed_count,
+			sweep_plan_size_name(plan->size), plan->cell_count, own, plan->seed_count,
 			plan->seed_count == 1 ? "" : "s", runs);
 		if (plan->prepared_count > 0)
 			printf(" and %u to start from", plan->prepared_count * plan->seed_count);
