@@ -160,7 +160,7 @@ static int run_sweep(struct sweep *sweep, struct error *err)
 		code = sweep_run(sweep, err);
 	if (code == 0)
 		code = sweep_rows_finish(sweep, err);
-	return code < 0 ? code : write_report(sweep, err);
+	return code;
 }
 
 int command_sweep(int argc, char **argv)
@@ -181,10 +181,18 @@ int command_sweep(int argc, char **argv)
 			sweep.options.seeds, &err);
 	if (code == 0 && !sweep.options.dry_run)
 		code = run_sweep(&sweep, &err);
+	/* A report that cannot be written takes nothing from the rows. */
+	struct error unreported = {0};
+	if (code == 0 && !sweep.options.dry_run)
+		write_report(&sweep, &unreported);
 	if (code < 0)
 		status = command_fail("sweep", &err);
 	else
 		status = sweep.options.dry_run ? sweep_print_dry(&sweep) : sweep_print_result(&sweep);
+	if (unreported.code < 0) {
+		int failed = command_fail("sweep", &unreported);
+		status = status == EXIT_OK ? failed : status;
+	}
 	sweep_rows_close(&sweep);
 	if (sweep.lock_fd >= 0)
 		close(sweep.lock_fd);
