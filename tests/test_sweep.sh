@@ -125,6 +125,20 @@ kept() {
 		values "$dir/all" >"$dir/a" && values "$dir/nothing" | diff "$dir/a" -
 }
 
+# No run of the sweep in that folder is at work, after at most a second.
+none_left() {
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		left=0
+		for process in /proc/[0-9]*; do
+			tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "ringclr [a-z]* .*$1/runs/" && left=$process
+		done
+		[ "$left" != 0 ] || return 0
+		sleep 0.1
+	done
+	echo "$left outlived its sweep"
+	return 1
+}
+
 # Kills the sweep again and again, a little later each time, until one ends by itself. What was running dies with it.
 killed() {
 	out=$dir/killed
@@ -136,6 +150,7 @@ killed() {
 		kill -9 "$pid" 2>/dev/null || break
 		wait "$pid" 2>/dev/null
 		echo "killed after $delay/20 s with $(wc -l <"$out/rows.jsonl") rows"
+		none_left "$out" || return 1
 		# A row whose writing a kill cut short.
 		[ "$delay" -ne 4 ] || printf '{"cell":{"temp' >>"$out/rows.jsonl"
 		delay=$((delay * 3 / 2 + 2))
@@ -156,6 +171,7 @@ interrupted() {
 	wait "$pid"
 	code=$?
 	[ "$code" -eq 130 ] || { echo "exit $code, wanted 130"; return 1; }
+	none_left "$out" && ! grep failed "$out/rows.jsonl" || return 1
 	rows=$(wc -l <"$out/rows.jsonl")
 	echo "$rows rows when it was stopped"
 	[ "$rows" -ge 1 ] && [ "$rows" -lt 8 ] && sweep "$dir/grid.ini" -o "$out" >/dev/null && same_rows "$out"
