@@ -5,9 +5,9 @@
  *   {"cell": {"temperature": "0.1"}, "seed": 1, "status": "done", "values": {"linear": 41.2, ...},
  *    "run": "runs/temperature=0.1,seed=1", "seconds": 12.3}
  *
- * "failed" has a "message"; the row of a mirror says "mirrored": true. While cells run, rows are appended as they end,
- * each synced before the next begins, and a last line that a kill cut short is dropped. At the end both files are
- * written anew in the order of the study.
+ * "failed" has a "message"; the row of a mirror says "mirrored": true in place of seconds, which were spent once. While
+ * cells run, rows are appended as they end, each synced before the next begins, and a last line that a kill cut short
+ * is dropped. At the end both files are written anew in the order of the study.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +42,9 @@ static cJSON *row_json(struct sweep *sweep, unsigned shown, unsigned seed, struc
 	if (row->message)
 		cJSON_AddStringToObject(object, "message", row->message);
 	cJSON_AddStringToObject(object, "run", run);
-	cJSON_AddNumberToObject(object, "seconds", round(row->seconds * 1000) / 1000);
-	if (ran != shown)
+	if (ran == shown)
+		cJSON_AddNumberToObject(object, "seconds", round(row->seconds * 1000) / 1000);
+	else
 		cJSON_AddBoolToObject(object, "mirrored", true);
 	return object;
 }
@@ -124,7 +125,10 @@ static void write_csv_row(
 		if (cJSON_IsNumber(value))
 			fprintf(out, "%.10g", value->valuedouble);
 	}
-	fprintf(out, ",%.3f\n", row->seconds);
+	if (cell->mirror_of >= 0)
+		fputs(",\n", out);
+	else
+		fprintf(out, ",%.3f\n", row->seconds);
 }
 
 static void write_csv(FILE *out, const struct sweep *sweep)
