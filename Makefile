@@ -205,7 +205,10 @@ install-files:
 	install -m 644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -D -m 644 $(BUILD)/completions/ringclr $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ringclr
 	install -D -m 644 $(BUILD)/completions/_ringclr $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ringclr
+	install -d $(DESTDIR)$(PREFIX)/share/ringclr/studies
+	install -m 644 tools/studies/*.ini $(DESTDIR)$(PREFIX)/share/ringclr/studies
 uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/ringclr/studies/,$(notdir $(wildcard tools/studies/*.ini)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringclr include/ringclr.h lib/libringclr.a lib/$(SONAME) \
 		lib/libringclr.so lib/pkgconfig/ringclr.pc share/man/man1/ringclr.1 share/man/man1/ringclr-*.1 \
 		share/bash-completion/completions/ringclr share/zsh/site-functions/_ringclr)

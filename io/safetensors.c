@@ -536,3 +536,12 @@ int safetensors_to_f32(struct safetensors *file, size_t *converted, struct error
 	}
 	return 0;
 }
+
+struct safetensors_pair safetensors_metadata_at(const struct safetensors *file, size_t index)
+{
+	const cJSON *pair = file->metadata == NULL ? NULL : file->metadata->child;
+	for (; pair != NULL && index > 0; index--)
+		pair = pair->next;
+	return pair == NULL ? (struct safetensors_pair){NULL, NULL}
+			    : (struct safetensors_pair){pair->string, pair->valuestring};
+}

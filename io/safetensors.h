@@ -54,5 +54,7 @@ size_t safetensors_strip(struct safetensors *file, const char *prefix);
 int safetensors_to_f32(struct safetensors *file, size_t *converted, struct error *err);
 
 const char *safetensors_metadata(const struct safetensors *file, const char *key); /* NULL: none */
+/* The pair of that number; {NULL, NULL} past the last. */
+struct safetensors_pair safetensors_metadata_at(const struct safetensors *file, size_t index);
 
 #endif

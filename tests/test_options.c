@@ -19,7 +19,7 @@
 enum colour { RED, GREEN, BLUE };
 
 struct paint {
-	const char *output, *note;
+	const char *output, *note, *extra;
 	uint64_t epochs, seed, block;
 	double rate, area;
 	enum colour colour;
@@ -31,6 +31,7 @@ static const struct option_spec spec[] = {
 	OPTION_GROUP("Output"),
 	OPTION_STRING(struct paint, output, "output", "FILE", NULL, "where to", .letter = 'o', .required = true),
 	OPTION_STRING(struct paint, note, "note", "TEXT", "none", "words"),
+	OPTION_STRING(struct paint, extra, "extra", "TEXT", NULL, "more words", .repeats = true),
 	OPTION_GROUP("Work"),
 	OPTION_U64(struct paint, epochs, "epochs", "N", "100", 1, 1000, "how long"),
 	OPTION_U64(struct paint, seed, "seed", "N", "0", 0, UINT64_MAX, "randomness"),
@@ -420,6 +421,25 @@ static void test_nearest(void **state)
 	assert_null(nearest_word("a-name-longer-than-any-word-could-reasonably-be-and-more", words, 4));
 }
 
+/* Flags of an option that repeats are joined; a flag still takes the place of what the file says. */
+static void test_repeats(void **state)
+{
+	(void)state;
+	struct options options;
+	struct paint paint;
+	struct error err;
+	assert_int_equal(read_line(&options, &paint, "a -o b --extra x=1 --extra=y=2 --note p --note q", &err), 0);
+	assert_string_equal(paint.extra, "x=1 y=2");
+	assert_string_equal(paint.note, "q");
+	options_free(&options);
+	assert_int_equal(read_line(&options, &paint, "a -o b --extra z", &err), 0);
+	assert_string_equal(paint.extra, "z");
+	options_free(&options);
+	assert_int_equal(read_line(&options, &paint, "a -o b", &err), 0);
+	assert_null(paint.extra);
+	options_free(&options);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -432,6 +452,7 @@ int main(void)
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_help),
 		cmocka_unit_test(test_presets),
+		cmocka_unit_test(test_repeats),
 		cmocka_unit_test(test_nearest),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -22,7 +22,7 @@ installed() {
 		(cd "$dir/root$prefix" && find . ! -type d ! -path './share/*' | sort) >"$dir/files" &&
 		printf '%s\n' ./bin/ringclr ./include/ringclr.h ./lib/libringclr.a ./lib/libringclr.so ./lib/libringclr.so.0 \
 			./lib/pkgconfig/ringclr.pc | diff - "$dir/files" &&
-		(cd "$dir/root$prefix/share" && [ -s man/man1/ringclr-pack.1 ] && [ -s bash-completion/completions/ringclr ] && [ -s zsh/site-functions/_ringclr ])
+		(cd "$dir/root$prefix/share" && [ -s man/man1/ringclr-pack.1 ] && [ -s ringclr/studies/temperature.ini ] && [ -s bash-completion/completions/ringclr ] && [ -s zsh/site-functions/_ringclr ])
 }
 
 # package ROOT OPTION...: pkg-config for what is installed below ROOT.

@@ -65,6 +65,10 @@ static void test_round_trip(void **state)
 	assert_string_equal(safetensors_metadata(file, "ringclr.step"), "12 \"x\"");
 	assert_string_equal(safetensors_metadata(file, "empty"), "");
 	assert_null(safetensors_metadata(file, "Format"));
+	assert_string_equal(safetensors_metadata_at(file, 1).value,
+		safetensors_metadata(file, safetensors_metadata_at(file, 1).key));
+	assert_string_equal(safetensors_metadata_at(file, 2).key, "empty");
+	assert_null(safetensors_metadata_at(file, 3).key);
 	safetensors_close(file);
 	safetensors_close(NULL);
 }
@@ -77,6 +81,7 @@ static void test_nothing_in_it(void **state)
 	struct safetensors *file = safetensors_open(place->path, &err);
 	assert_non_null(file);
 	assert_int_equal(safetensors_count(file), 0);
+	assert_null(safetensors_metadata_at(file, 0).key);
 	assert_null(safetensors_metadata(file, "format"));
 	safetensors_close(file);
 }

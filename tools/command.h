@@ -37,6 +37,7 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TOO_SLOW = 3
 	X(report, "draw a page of runs or of a sweep")                                                                 \
 	X(embed, "write the features of every image")                                                                  \
 	X(preview, "draw the augmented views of some images")                                                          \
+	X(sweep, "run a study: train and evaluate every cell of a grid")                                               \
 	X(profile, "find the bottleneck of the pipeline")                                                              \
 	X(bench, "measure the machine, a training step, every layer")                                                  \
 	X(synth, "generate a labelled data set")                                                                       \

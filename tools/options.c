@@ -195,6 +195,21 @@ static int set_choice(
 	return error_set(err, ERROR_USAGE, "%s: must be one of %s", source, spec->choices);
 }
 
+/* What was said before and what is said now. NULL when memory is out. */
+static const char *add_text(struct options *options, const char *before, const char *text, struct error *err)
+{
+	char *both = NULL;
+	if (before == NULL)
+		return text;
+	if (asprintf(&both, "%s %s", before, text) < 0) {
+		error_set(err, ERROR_MEMORY, "out of memory while reading options");
+		return NULL;
+	}
+	const char *kept = options_keep(options, both, err);
+	free(both);
+	return kept;
+}
+
 int option_set(struct options *options, const struct option_spec *spec, const char *text, enum option_origin origin,
 	const char *source, struct error *err)
 {
@@ -213,7 +228,10 @@ int option_set(struct options *options, const struct option_spec *spec, const ch
 		rc = set_number(field, spec, text, source, err);
 		break;
 	case OPTION_TYPE_STRING:
+		if (spec->repeats && options->origin[spec - options->table->spec] == (unsigned char)origin)
+			text = add_text(options, *(const char *const *)field, text, err);
 		*(const char **)field = text;
+		rc = text == NULL && spec->repeats ? ERROR_MEMORY : 0;
 		break;
 	case OPTION_TYPE_CHOICE:
 		rc = set_choice(field, spec, text, source, err);

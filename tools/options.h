@@ -66,6 +66,7 @@ struct option_spec {
 	char letter;		       /* short form (-o), or 0 */
 	bool required;
 	bool incidental; /* changes no result (--json, --jobs): a resumed run may choose it anew */
+	bool repeats;	 /* of a string: what the next flag of that name says is added to it, after a blank */
 };
 
 /* The field of struct type S, checked at compile time to be of type T. */

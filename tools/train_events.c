@@ -14,6 +14,7 @@
 
 struct train_events {
 	struct event_file *file;
+	bool supervised;
 	struct error failure; /* the first; code 0: none. Written by the report stage's thread, read after the run */
 };
 
@@ -21,14 +22,21 @@ struct train_events {
 struct tagged {
 	const char *step_tag, *epoch_tag; /* NULL: not of these */
 	size_t offset;			  /* of a double in struct report_item */
+	enum { ANY_LOSS, CONTRASTIVE, SUPERVISED } loss;
 };
 
 static const struct tagged tags[] = {
-	{"train/loss", "epoch/loss", offsetof(struct report_item, loss)},
-	{"train/contrast_acc", "epoch/contrast_acc", offsetof(struct report_item, accuracy)},
-	{"train/lr", "epoch/lr", offsetof(struct report_item, rate)},
-	{NULL, "eval/knn", offsetof(struct report_item, knn)},
-	{NULL, "eval/linear", offsetof(struct report_item, linear)},
+	{"train/loss", "epoch/loss", offsetof(struct report_item, loss), ANY_LOSS},
+	{"train/contrast_acc", "epoch/contrast_acc", offsetof(struct report_item, accuracy), CONTRASTIVE},
+	{"train/accuracy", "epoch/accuracy", offsetof(struct report_item, accuracy), SUPERVISED},
+	{"train/entropy", "epoch/entropy", offsetof(struct report_item, entropy), CONTRASTIVE},
+	{"train/alignment", "epoch/alignment", offsetof(struct report_item, alignment), CONTRASTIVE},
+	{"train/uniformity", "epoch/uniformity", offsetof(struct report_item, uniformity), CONTRASTIVE},
+	{"train/probe", "epoch/probe", offsetof(struct report_item, probe), ANY_LOSS},
+	{"train/lr", "epoch/lr", offsetof(struct report_item, rate), ANY_LOSS},
+	{NULL, "eval/knn", offsetof(struct report_item, knn), ANY_LOSS},
+	{NULL, "eval/linear", offsetof(struct report_item, linear), ANY_LOSS},
+	{NULL, "eval/top1", offsetof(struct report_item, top1), SUPERVISED},
 };
 
 enum { TAGS = sizeof tags / sizeof tags[0] };
@@ -40,7 +48,7 @@ static void see(void *ctx, const struct report_item *item)
 	size_t count = 0;
 	for (size_t i = 0; i < TAGS; i++) {
 		const char *tag = item->kind == REPORT_STEP ? tags[i].step_tag : tags[i].epoch_tag;
-		if (!tag)
+		if (!tag || tags[i].loss == (events->supervised ? CONTRASTIVE : SUPERVISED))
 			continue;
 		double value;
 		memcpy(&value, (const char *)item + tags[i].offset, sizeof value);
@@ -61,6 +69,7 @@ int train_events_create(struct train_job *job, struct error *err)
 	struct train_events *events = arena_alloc(job->runtime.arena, "graph", 1, sizeof *events, 0, err);
 	if (!events)
 		return err->code;
+	events->supervised = job->options.loss == LOSS_CROSS_ENTROPY;
 	events->file = event_file_open(path, job->about.progress.step, TAGS, err);
 	if (!events->file)
 		return err->code;
