@@ -72,12 +72,27 @@ learns() {
 	tail -n 1 "$dir/learned/metrics.jsonl" | sed 's/.*"accuracy": \([0-9.]*\).*/\1/' | awk '{ exit !($1 > 60) }'
 }
 
-evaluated() {
-	"$ringclr" eval "$dir/reference" --train "$dir/train.ring" --test "$dir/test.ring" --json --method knn >"$dir/result" || return 1
+# agree RUN SHARD OPTION...: eval with the shard as kNN's bank finds what the run's last line says.
+agree() {
+	agree_run=$1
+	agree_bank=$2
+	shift 2
+	"$ringclr" eval "$agree_run" --train "$agree_bank" --test "$dir/test.ring" --json --method knn "$@" >"$dir/result" || return 1
 	in_eval=$(sed 's/.*"accuracy":\([0-9.]*\).*/\1/' "$dir/result")
-	in_train=$(tail -n 1 "$dir/reference/metrics.jsonl" | sed 's/.*"knn": \([0-9.]*\).*/\1/')
+	in_train=$(tail -n 1 "$agree_run/metrics.jsonl" | sed 's/.*"knn": \([0-9.]*\).*/\1/')
 	echo "eval $in_eval, train $in_train"
 	awk -v a="$in_eval" -v b="$in_train" 'BEGIN { exit !(a - b < 1e-4 && b - a < 1e-4) }'
+}
+
+evaluated() {
+	agree "$dir/reference" "$dir/train.ring"
+}
+
+# The neighbours are the labelled images alone, which are those that pack draws.
+subset_bank() {
+	"$ringclr" pack "$dir/images" --root train --label-fraction 0.3 -o "$dir/part.ring" &&
+		finetune "$dir/bank" --label-fraction 0.3 --epochs 2 --test "$dir/test.ring" --knn-k 5 && agree "$dir/bank" "$dir/part.ring" --knn-k 5 &&
+		! agree "$dir/bank" "$dir/train.ring" --knn-k 5
 }
 
 shown() {
@@ -183,6 +198,7 @@ ok "2, 3 and 8 threads give the same bytes" threads
 ok "killed with -9 and resumed: the same bytes" killed_and_resumed
 ok "metrics and --json have accuracy and top1, and nothing contrastive" fields
 ok "eval of the run agrees with training's own" evaluated
+ok "the kNN of --label-fraction knows the labelled images alone" subset_bank
 ok "it learns" learns
 ok "--report, --trace and --dry-run speak of cross-entropy" shown
 ok "the supervised defaults, and options that are given" defaults
