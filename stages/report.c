@@ -137,8 +137,9 @@ static int write_epoch(struct report_state *state, const struct report_item *ite
 	int code = append(stage->metrics_fd, stage->metrics_path, line, err);
 	if (code < 0)
 		return code;
-	snprintf(line, sizeof line, "{\"epoch\": %" PRIu64 ", \"seconds\": %.3f, \"images_per_s\": %.2f}\n", epoch,
-		seconds, rate);
+	snprintf(line, sizeof line,
+		"{\"epoch\": %" PRIu64 ", \"step\": %" PRIu64 ", \"seconds\": %.3f, \"images_per_s\": %.2f}\n", epoch,
+		item->step, seconds, rate);
 	code = append(stage->timings_fd, stage->timings_path, line, err);
 	if (!stage->quiet)
 		print_epoch(state, item, seconds, rate);

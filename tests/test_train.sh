@@ -211,6 +211,7 @@ ok "killed with -9 at many points and resumed: the same bytes" killed_and_resume
 ok "Ctrl-C saves, exits 130, and resumes to the same bytes" interrupted_and_resumed
 ok "a run that is there is not overwritten" fails 2 "--resume" train "$dir/reference"
 ok "a finished run resumes to itself" train "$dir/reference" --resume
+ok "... and keeps its lines" four_lines
 ok "resuming on other data is refused" other_data
 ok "--views: any threads, recorded, resumed; another is refused" with_views
 ok "--views with the recipe written out gives the same bytes" views_written_out
