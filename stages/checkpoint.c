@@ -339,7 +339,7 @@ static int about_from_tensors(
 	if (!stem || about->net.depth == 0 || stem->dims != 4)
 		return error_set(err, ERROR_FORMAT,
 			"%s: neither a checkpoint of ringclr nor a ResNet-18, 34, 50, 101 or 152 in torchvision's "
-			"names",
+			"names; `ringclr import` takes prefixes off, and says what else it is",
 			path);
 	about->net.width = (float)stem->shape[0] / 64;
 	about->net.stem = stem->shape[2] == 3 ? NET_STEM_CIFAR : NET_STEM_IMAGENET;
@@ -378,6 +378,9 @@ static const struct safetensor *find_tensor(const char *path, const struct safet
 		same = tensor->shape[i] == shape[i];
 	if (same)
 		return tensor;
+	if (tensor->type == SAFETENSORS_F16 || tensor->type == SAFETENSORS_BF16 || tensor->type == SAFETENSORS_F64)
+		error_set(err, ERROR_MISMATCH, "%s: tensor '%s' is not float32; `ringclr import` converts the file",
+			path, name);
 	error_set(err, ERROR_MISMATCH,
 		"%s: tensor '%s' has another shape or type than this model's; give the options the file was made with",
 		path, name);

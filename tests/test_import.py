@@ -175,6 +175,20 @@ def refused():
     bad("a vision transformer", "vision transformer", {"cls_token": torch.ones(1), "patch_embed.proj.weight": torch.ones(8, 3, 4, 4)})
     bad("nothing known", "'a.b'", {"a.b": torch.ones(1)})
     bad("no tensors", "0 tensors", {})
+    ours = {"producer": "ringclr 0.1.0", "width": "0.125", "size": "32", "input_mean": "0.5,0.5,0.5", "input_deviation": "1,1,1"}
+    for key, value in (("input_mean", "0.5,0.5"), ("input_mean", "0.5,0.5,nan"), ("input_deviation", "1,0,1"), ("input_deviation", "1,1,1,1"),
+                       ("input_deviation", None), ("width", "wide"), ("width", "0"), ("size", "-3")):
+        metadata = {name: text for name, text in {**ours, key: value}.items() if text is not None}
+        save_file(state(small), path("bad.safetensors"), metadata)
+        fails(1, "metadata", f"metadata {key} {value}", "embed", path("bad.safetensors"), path("test.ring"), "-o", path("none"))
+    save_file(state(small), path("good.safetensors"), ours)
+    error = relative(embed(path("good.safetensors")), infer(small, normalized(pixels(), (0.5,) * 3, (1,) * 3)))
+    ok(error < 1e-5, f"and metadata that is right: relative error {error:.1e}")
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state(small).items()}
+    save_file(halves, path("bad.safetensors"))
+    fails(1, "ringclr import", "embed of float16 points at import", "embed", path("bad.safetensors"), path("test.ring"), "-o", path("none"))
+    save_file({"module." + name: tensor for name, tensor in state(small).items()}, path("bad.safetensors"))
+    fails(1, "ringclr import", "embed of prefixed names too", "embed", path("bad.safetensors"), path("test.ring"), "-o", path("none"))
     save_file(state(small), path("whole.safetensors"))
     with open(path("whole.safetensors"), "rb") as whole, open(path("cut.safetensors"), "wb") as cut:
         cut.write(whole.read()[:100000])
