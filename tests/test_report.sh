@@ -326,7 +326,7 @@ ok "a sweep with a run" refused 2 "heat: is a sweep, which has a page of its own
 ok "nine runs" refused 2 "" "$dir/run" "$dir/run" "$dir/run" "$dir/run" "$dir/run" "$dir/run" "$dir/run" "$dir/run" "$dir/run"
 ok "a page that cannot be written" fails 1 "no/such/page.html" "$ringclr" report "$dir/run" -o no/such/page.html
 if [ -n "$chromium" ]; then
-	ok "a run's page opens in a browser without an error" in_browser "$dir/all.html" 8
+	ok "a run's page opens in a browser without an error" in_browser "$dir/all.html" 11
 	ok "a sweep's does" in_browser "$dir/heat.html" 3
 else
 	skip "the pages open in a browser" "chromium is not installed"
