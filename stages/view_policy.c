@@ -44,7 +44,7 @@ const struct view_operation view_operations[VIEW_OPS] = {
 	[VIEW_OP_GRAY] = {"gray", "gray", 0.2, ARGS_NONE, {{0}}, "no colours (SimCLR, appendix A)"},
 	[VIEW_OP_BLUR] = {"blur", "blur[(sigma_min,sigma_max)]", 0.5, ARGS_NONE | ARGS_TWO,
 		{{"sigma_min", 0.01, 100, 0.1}, {"sigma_max", 0.01, 100, 2}},
-		"Gaussian, in pixels; the kernel is a tenth of the side (SimCLR, appendix A)"},
+		"Gaussian, in pixels; the kernel is a tenth of the side, 3 pixels at least (SimCLR, appendix A)"},
 	[VIEW_OP_SOLARIZE] = {"solarize", "solarize[(threshold)]", 0.2, ARGS_NONE | ARGS_ONE,
 		{{"threshold", 0, 1, 0.5}},
 		"values from the threshold up become 1 minus themselves (BYOL: of one of the views)"},

@@ -119,7 +119,7 @@ void pixels_gray(float *image, size_t pixels);		   /* the three channels become 
 /* taps: odd, below 2 * width and 2 * height; sigma > 0, in pixels. Reflects at the edges, without repeating them. */
 size_t pixels_blur_scratch_floats(uint32_t width, uint32_t height, uint32_t taps);
 void pixels_blur(float *image, uint32_t width, uint32_t height, uint32_t taps, float sigma, float *scratch);
-uint32_t pixels_blur_taps(uint32_t size); /* of views: 10% of the height, made odd; 23 at 224 pixels */
+uint32_t pixels_blur_taps(uint32_t size); /* of views: 10% of the height, made odd, 3 at least; 23 at 224 */
 
 /* pixels_effects.c */
 void pixels_vflip(float *image, uint32_t width, uint32_t height);

@@ -489,6 +489,16 @@ static void blur_keeps_flat_and_spreads_a_dot(void **state)
 	free(image);
 }
 
+/* The paper's 10% of the height, made odd; and a kernel that blurs at every size of a view. */
+static void kernels_of_blur(void **state)
+{
+	(void)state;
+	assert_int_equal(pixels_blur_taps(224), 23);
+	assert_int_equal(pixels_blur_taps(32), 3);
+	for (uint32_t size = 8; size <= 1024; size++)
+		assert_true(pixels_blur_taps(size) >= 3 && pixels_blur_taps(size) % 2 == 1);
+}
+
 static void turning_and_mirroring(void **state)
 {
 	(void)state;
@@ -618,6 +628,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(neutral_factors_change_nothing),
 		cmocka_unit_test(extreme_factors),
 		cmocka_unit_test(blur_keeps_flat_and_spreads_a_dot),
+		cmocka_unit_test(kernels_of_blur),
 		cmocka_unit_test(turning_and_mirroring),
 		cmocka_unit_test(noise_is_normal),
 		cmocka_unit_test(a_flat_image_has_no_edges),
