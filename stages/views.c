@@ -5,7 +5,7 @@
 uint32_t pixels_blur_taps(uint32_t size)
 {
 	const uint32_t taps = size / 10 / 2 * 2 + 1;
-	return taps > 3 ? taps : 3; /* a kernel of one pixel would be no blur */
+	return taps > 1 || size == 1 ? taps : 3; /* a kernel of one pixel would be no blur */
 }
 
 static size_t larger(size_t a, size_t b)
