@@ -33,7 +33,9 @@ static uint8_t mean(
 	for (size_t v = top; v < bottom; v++)
 		for (size_t u = left; u < right; u++, count++)
 			sum += rgb[(v * width + u) * 3 + channel];
-	return count ? (uint8_t)((sum + count / 2) / count) : 0;
+	if (count == 0)
+		return 0;
+	return (uint8_t)((sum + count / 2) / count);
 }
 
 /* Every pixel of the small picture is the mean of those it covers. */
