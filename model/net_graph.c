@@ -10,14 +10,28 @@
 
 #include "model/net_steps.h"
 
+/* What evaluation alone looks at (net_tap()) is no part of the graph. */
+static bool is_node(const struct net *net, const struct step *step)
+{
+	return net->hidden == NULL || step->out != net->hidden;
+}
+
 size_t net_node_count(const struct net *net)
 {
-	return net->step_count;
+	size_t count = 0;
+	for (size_t i = 0; i < net->step_count; i++)
+		count += is_node(net, &net->steps[i]);
+	return count;
 }
 
 size_t net_encoder_node_count(const struct net *net)
 {
 	return net->encoder_steps;
+}
+
+size_t net_graph_values(const struct net *net)
+{
+	return net->value_count;
 }
 
 double net_batchnorm_epsilon(void)
@@ -29,7 +43,7 @@ double net_batchnorm_epsilon(void)
 static bool read_rectified(const struct net *net, const struct value *value)
 {
 	for (size_t i = 0; i < net->step_count; i++)
-		if (net->steps[i].in == value)
+		if (net->steps[i].in == value && is_node(net, &net->steps[i]))
 			return net->steps[i].kind == STEP_CONV || net->steps[i].kind == STEP_POOL_MAX;
 	return false;
 }
@@ -54,7 +68,9 @@ static void describe_conv(const struct net *net, const struct step *step, struct
 
 struct net_node net_node(const struct net *net, size_t index)
 {
-	const struct step *step = &net->steps[index];
+	const struct step *step = net->steps;
+	for (; index > 0 || !is_node(net, step); step++)
+		index -= is_node(net, step);
 	struct net_node node = {
 		.in = (unsigned)(step->in - net->values),
 		.out = (unsigned)(step->out - net->values),

@@ -12,13 +12,13 @@
 #include "model/net.h"
 
 enum net_node_kind {
-	NET_NODE_CONV,	   /* out = BN(conv(in)), then ReLU if `relu`; no bias */
+	NET_NODE_CONV,	   /* out = BN(conv(in)), then ReLU if `relu`; no bias. gamma NULL: no BN, and beta is a bias */
 	NET_NODE_DENSE,	   /* the same with a dense layer, weight [out][in] */
 	NET_NODE_RELU,	   /* out = relu(in) */
 	NET_NODE_ADD,	   /* out = relu(in + skip) */
 	NET_NODE_MAX_POOL, /* 3x3, stride 2, one pixel of padding that never wins */
 	NET_NODE_MEAN,	   /* out = mean over the pixels of in: [rows][channels] */
-	NET_NODE_OUTPUT,   /* out = in: the net's output z */
+	NET_NODE_OUTPUT,   /* out = in: the net's output, z or a classifier's logits */
 };
 
 struct net_node {
@@ -28,13 +28,14 @@ struct net_node {
 	/* Of conv and dense. */
 	unsigned kernel, stride, pad;
 	bool relu;
-	const struct param *weight, *gamma, *beta; /* beta NULL: none */
+	const struct param *weight, *gamma, *beta; /* NULL: none */
 	const struct net_buffer *mean, *variance;
 };
 
 size_t net_node_count(const struct net *net);
 size_t net_encoder_node_count(const struct net *net);
 struct net_node net_node(const struct net *net, size_t index);
+size_t net_graph_values(const struct net *net); /* their numbers are below this */
 
 /* What every BN adds to its variance. */
 double net_batchnorm_epsilon(void);

@@ -152,7 +152,7 @@ def as_tensorboard(folder, events):
         return
     seen = EventAccumulator(f"{folder}/run", size_guidance={"scalars": 0}).Reload()
     tags = sorted({tag for _, scalars, _ in events for tag in scalars})
-    result(sorted(seen.Tags()["scalars"]) == tags and len(tags) == 8, "TensorBoard finds every tag", (seen.Tags(), tags))
+    result(sorted(seen.Tags()["scalars"]) == tags and len(tags) == 14, "TensorBoard finds every tag", (seen.Tags(), tags))
     same = all([(e.step, e.value, e.wall_time) for e in seen.Scalars(tag)] == [(step, scalars[tag], wall) for step, scalars, wall in events if tag in scalars]
                for tag in tags)
     result(same, "TensorBoard reads every step, value and time")

@@ -173,6 +173,18 @@ static void add_beta(struct onnx *onnx, const struct net_node *node, const char 
 
 /* ---- the net ---- */
 
+/* The classifier: a dense layer with a bias. */
+static void add_biased(struct onnx *onnx, const struct net_node *node)
+{
+	const char *const inputs[INPUTS_MAX] = {onnx->names[node->in], node->weight->name, node->beta->name};
+	struct wire wire = begin_node("Gemm", inputs, node->name);
+	attribute_int(&wire, "transB", 1);
+	end_node(onnx, &wire);
+	snprintf(onnx->names[node->out], NAME_BYTES, "%s", node->name);
+	add_param(onnx, node->weight);
+	add_param(onnx, node->beta);
+}
+
 static void add_layer(struct onnx *onnx, const struct net_node *node)
 {
 	char bn[NAME_BYTES], beta[NAME_BYTES + 8], *out = onnx->names[node->out];
@@ -200,6 +212,11 @@ static void add_layer(struct onnx *onnx, const struct net_node *node)
 	add_buffer(onnx, node->variance);
 }
 
+static const char *output_name(const struct onnx *onnx)
+{
+	return net_is_classifier(onnx->weights->about.net.head) ? "logits" : "z";
+}
+
 static void add_node(struct onnx *onnx, const struct net_node *node)
 {
 	const char *in = onnx->names[node->in];
@@ -208,7 +225,10 @@ static void add_node(struct onnx *onnx, const struct net_node *node)
 	switch (node->kind) {
 	case NET_NODE_CONV:
 	case NET_NODE_DENSE:
-		add_layer(onnx, node);
+		if (node->gamma != NULL)
+			add_layer(onnx, node);
+		else
+			add_biased(onnx, node);
 		break;
 	case NET_NODE_RELU:
 		snprintf(out, NAME_BYTES, "%s", node->name);
@@ -234,7 +254,7 @@ static void add_node(struct onnx *onnx, const struct net_node *node)
 		end_node(onnx, &wire);
 		break;
 	case NET_NODE_OUTPUT:
-		snprintf(out, NAME_BYTES, "z");
+		snprintf(out, NAME_BYTES, "%s", output_name(onnx));
 		add_plain(onnx, "Identity", in, NULL, out);
 		break;
 	}
@@ -254,16 +274,6 @@ static void add_images(struct onnx *onnx)
 	add_tensor(onnx, "input_deviation", 4, shape, config->input_deviation);
 	add_plain(onnx, "Sub", "image", "input_mean", "image.centred");
 	add_plain(onnx, "Div", "image.centred", "input_deviation", onnx->names[0]);
-}
-
-static void add_classifier(struct onnx *onnx, const struct export_classifier *classifier)
-{
-	struct wire node =
-		begin_node("Gemm", (const char *const[INPUTS_MAX]){"features", "fc.weight", "fc.bias"}, "logits");
-	attribute_int(&node, "transB", 1);
-	end_node(onnx, &node);
-	add_tensor(onnx, "fc.weight", 2, classifier->weight->shape, classifier->weight->data);
-	add_tensor(onnx, "fc.bias", 1, classifier->bias->shape, classifier->bias->data);
 }
 
 /* ---- the file ---- */
@@ -302,7 +312,7 @@ static void add_port(
 
 static const char INPUT_DOC[] = "RGB images, channels first, values in [0,1] (a byte divided by 255), not normalised";
 
-static void add_graph(struct onnx *onnx, bool with_head, const struct export_classifier *classifier)
+static void add_graph(struct onnx *onnx, bool with_head)
 {
 	const struct net *net = onnx->weights->net;
 	uint64_t side = onnx->weights->about.net.size, image[3] = {3, side, side};
@@ -315,12 +325,11 @@ static void add_graph(struct onnx *onnx, bool with_head, const struct export_cla
 		add_node(onnx, &node);
 	}
 	add_port(onnx, GRAPH_OUTPUT, "features", 1, &features, "h: what downstream tasks use");
-	if (with_head && net_node_count(net) > net_encoder_node_count(net))
-		add_port(onnx, GRAPH_OUTPUT, "z", 1, &z, "of the projection head, not yet of unit length");
-	if (with_head && classifier->weight) {
-		add_classifier(onnx, classifier);
-		add_port(onnx, GRAPH_OUTPUT, "logits", 1, classifier->weight->shape, "of the classes, in their order");
-	}
+	if (with_head)
+		add_port(onnx, GRAPH_OUTPUT, output_name(onnx), 1, &z,
+			net_is_classifier(onnx->weights->about.net.head)
+				? "of the classes, in their order"
+				: "of the projection head, not yet of unit length");
 }
 
 static void add_pair(struct wire *model, const char *key, const char *value)
@@ -387,20 +396,19 @@ int export_onnx(const struct weights *weights, bool with_head, const char *outpu
 	struct error *err)
 {
 	size_t largest = 0;
-	struct export_classifier classifier;
-	if (export_find_classifier(weights, &classifier, err) < 0 ||
-		count_floats(weights->net, output, &largest, err) < 0)
+	struct export_classifier ignored; /* the net has it: but a file with a broken one is not to be trusted */
+	if (export_find_classifier(weights, &ignored, err) < 0 || count_floats(weights->net, output, &largest, err) < 0)
 		return err->code;
-	if (with_head && !classifier.weight && net_node_count(weights->net) == net_encoder_node_count(weights->net))
+	if (with_head && net_node_count(weights->net) == net_encoder_node_count(weights->net))
 		return error_set(err, ERROR_USAGE, "--with-head: %s has no head", weights->path);
 	struct onnx onnx = {
 		.weights = weights,
-		.names = calloc(net_node_count(weights->net) + 1, sizeof *onnx.names),
+		.names = calloc(net_graph_values(weights->net), sizeof *onnx.names),
 		.values = malloc(largest * sizeof *onnx.values),
 	};
 	int code = 0;
 	if (onnx.names && onnx.values) {
-		add_graph(&onnx, with_head, &classifier);
+		add_graph(&onnx, with_head);
 		code = write_model(&onnx, output, err);
 	} else {
 		code = error_set(err, ERROR_MEMORY, "%s: out of memory for the graph", output);

@@ -113,7 +113,8 @@ int export_torchvision(
 		code = error_set(err, ERROR_MEMORY, "%s: out of memory for the table of tensors", output);
 	} else if (code == 0) {
 		add_encoder(&dict);
-		if (classifier.weight) {
+		/* One on the head's hidden layer means nothing without that. */
+		if (classifier.weight && weights->about.net.head != NET_HEAD_HIDDEN_CLASSIFIER) {
 			dict.tensors[dict.count++] = *classifier.weight;
 			dict.tensors[dict.count++] = *classifier.bias;
 		}
