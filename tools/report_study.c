@@ -202,6 +202,8 @@ static int put_verdict(struct study *study, struct error *err)
 	cJSON_ArrayForEach(row, study->rows)
 	{
 		double seconds = report_number(row, "seconds");
+		if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(row, "mirrored")))
+			continue; /* another cell's run, shown twice */
 		all++;
 		done += is_done(row);
 		hours += isnan(seconds) ? 0 : seconds / 3600;
