@@ -381,8 +381,13 @@ void plot_heat(FILE *out, const struct plot_heat *heat)
 	column_letters = column_letters < NAMES_MOST ? column_letters : NAMES_MOST;
 	double left = (double)(row_letters * LETTER + 10);
 	double width = (WIDTH - left - EDGE) / (double)(heat->columns ? heat->columns : 1);
-	double height = fmin(fmax(width * 0.85, 22), 44);
 	bool turn = (double)(column_letters * LETTER + 4) > width;
+	if (turn && heat->columns > 0) { /* the last name leans over the edge */
+		double over = fmin((double)strlen(heat->column_names[heat->columns - 1]), (double)column_letters) *
+			      LETTER * 0.8;
+		width -= fmax(over - width / 2 - EDGE, 0) / (double)heat->columns;
+	}
+	double height = fmin(fmax(width * 0.85, 22), 44);
 	double head = HEADING + (turn ? (double)column_letters * LETTER * 0.6 + 12 : 18), low, high;
 	heat_range(heat, shade, &low, &high);
 	begin(out, (int)(head + height * (double)heat->rows) + EDGE);
