@@ -3,7 +3,7 @@
  * What the files of `ringclr train` share: its options and everything that one run holds.
  *
  *   train.c        the option table; starts the run, sees it to its end, prints the result
- *   train_supervised.c  what cross-entropy and --init change of that
+ *   train_supervised.c  what the loss and --init change of that
  *   train_setup.c  options -> data, net, loader, files, pipeline: all that is there before the first step
  *   train_report.c what --report writes
  *   train_probe.c  the online probe

@@ -41,24 +41,6 @@ static int settle_precision(struct train_options *o, struct error *err)
 	return 0;
 }
 
-/* Options of one loss given to another would change nothing, or mean nothing. */
-static int check_loss(const struct train_options *o, const struct options *parsed, struct error *err)
-{
-	bool semi_hard = o->negatives == LOSS_NEGATIVES_SEMI_HARD;
-	if (semi_hard && (o->loss == LOSS_NT_XENT || o->loss == LOSS_CROSS_ENTROPY))
-		return error_set(err, ERROR_USAGE,
-			"--negatives semi-hard is for --loss nt-logistic and margin: leave it out, or choose one of "
-			"them; nt-xent takes all negatives and weighs them by itself");
-	if (semi_hard && o->margin == 0)
-		return error_set(err, ERROR_USAGE,
-			"--negatives semi-hard with --margin 0 leaves no negative: give a margin over 0");
-	if (!semi_hard && o->loss != LOSS_MARGIN && options_given(parsed, "margin"))
-		return error_set(err, ERROR_USAGE,
-			"--margin is for --loss margin and for --negatives semi-hard: leave it out, or choose one of "
-			"these");
-	return 0;
-}
-
 static uint32_t count_views(const struct train_job *job)
 {
 	return job->options.loss == LOSS_CROSS_ENTROPY ? 1 : 2;
@@ -78,9 +60,7 @@ static int settle_views(struct train_job *job, struct error *err)
 /* What a run that begins can be refused for before its folder is made; settled again when all options are known. */
 static int check_early(struct train_job *job, struct error *err)
 {
-	int code = check_loss(&job->options, &job->parsed, err);
-	if (code == 0)
-		code = train_start_open(job, err);
+	int code = train_start_open(job, err);
 	if (code == 0)
 		code = train_settle_loss(job, err);
 	return code < 0 ? code : settle_views(job, err);
@@ -401,8 +381,6 @@ int train_set_up(struct train_job *job, struct error *err)
 	struct runtime_options runtime = job->options.runtime;
 	if (dry_run)
 		runtime.mem = 0; /* the plan is to be seen whole, also when it is over the limit */
-	if (code == 0)
-		code = check_loss(&job->options, &job->parsed, err);
 	if (code == 0)
 		code = settle_views(job, err);
 	if (code == 0)

@@ -18,6 +18,25 @@ static bool is_default(const struct train_job *job, const char *name)
 	return options_origin(&job->parsed, name) == OPTION_DEFAULT;
 }
 
+/* Options of one loss given to another would change nothing, or mean nothing. */
+static int check_contrastive_options(const struct train_job *job, struct error *err)
+{
+	const struct train_options *o = &job->options;
+	bool semi_hard = o->negatives == LOSS_NEGATIVES_SEMI_HARD;
+	if (semi_hard && (o->loss == LOSS_NT_XENT || o->loss == LOSS_CROSS_ENTROPY))
+		return error_set(err, ERROR_USAGE,
+			"--negatives semi-hard is for --loss nt-logistic and margin: leave it out, or choose one of "
+			"them; nt-xent takes all negatives and weighs them by itself");
+	if (semi_hard && o->margin == 0)
+		return error_set(err, ERROR_USAGE,
+			"--negatives semi-hard with --margin 0 leaves no negative: give a margin over 0");
+	if (!semi_hard && o->loss != LOSS_MARGIN && options_given(&job->parsed, "margin"))
+		return error_set(err, ERROR_USAGE,
+			"--margin is for --loss margin and for --negatives semi-hard: leave it out, or choose one of "
+			"these");
+	return 0;
+}
+
 /* What cannot be meant. */
 static int check_loss_options(const struct train_job *job, struct error *err)
 {
@@ -36,7 +55,7 @@ static int check_loss_options(const struct train_job *job, struct error *err)
 			"--init-from head1 puts a classifier on the hidden layer of a trained head: it needs --init "
 			"and "
 			"--loss cross-entropy");
-	return 0;
+	return check_contrastive_options(job, err);
 }
 
 int train_settle_loss(struct train_job *job, struct error *err)
