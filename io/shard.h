@@ -120,6 +120,7 @@ uint32_t shard_records(const struct shard *shard);
 uint32_t shard_blocks(const struct shard *shard);
 uint32_t shard_classes(const struct shard *shard);
 const char *shard_class(const struct shard *shard, uint32_t label);
+bool shard_same_classes(const struct shard *a, const struct shard *b); /* the same names under the same labels */
 const char *shard_origin(const struct shard *shard);
 const struct shard_block *shard_block(const struct shard *shard, uint32_t block);
 const struct shard_record *shard_record(const struct shard *shard, uint32_t record);

@@ -179,6 +179,14 @@ const struct shard_record *shard_record(const struct shard *shard, uint32_t reco
 	return &shard->index.records[record];
 }
 
+bool shard_same_classes(const struct shard *a, const struct shard *b)
+{
+	bool same = shard_classes(a) == shard_classes(b);
+	for (uint32_t i = 0; same && i < shard_classes(a); i++)
+		same = strcmp(shard_class(a, i), shard_class(b, i)) == 0;
+	return same;
+}
+
 uint64_t shard_fingerprint(const struct shard *shard)
 {
 	return shard->fingerprint;

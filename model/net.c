@@ -346,7 +346,7 @@ static const struct value *tapped(const struct net *net, enum net_tap tap)
 		return net->features;
 	if (tap == NET_TAP_HEAD1)
 		return net->hidden;
-	return net->output != net->features ? net->output : NULL;
+	return net->output != net->features && !net_is_classifier(net->config.head) ? net->output : NULL;
 }
 
 unsigned net_tap_dim(const struct net *net, enum net_tap tap)

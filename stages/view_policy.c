@@ -107,9 +107,16 @@ unsigned view_shorthand_expand(
 	return count;
 }
 
+struct view_defaults view_defaults_of(uint32_t size, unsigned views)
+{
+	return (struct view_defaults){
+		.size = size, .views = views, .strength = size <= 32 ? 0.5F : 1, .area_min = 0.08F};
+}
+
 void view_policy_init(struct view_policy *policy, enum view_policy_kind kind, uint32_t size, float strength)
 {
-	const struct view_defaults defaults = {.size = size, .strength = strength, .area_min = 0.08F};
+	struct view_defaults defaults = view_defaults_of(size, 1);
+	defaults.strength = strength;
 	*policy = (struct view_policy){.size = size, .count = 1};
 	if (kind == VIEW_CENTER)
 		policy->steps[0] = view_step_default(VIEW_OP_CENTER, &defaults);

@@ -22,6 +22,9 @@ struct view_defaults {
 	float area_min; /* of crop: 0.08 */
 };
 
+/* The paper's for views of that side: strength 0.5 up to 32 pixels, else 1. */
+struct view_defaults view_defaults_of(uint32_t size, unsigned views);
+
 /* ERROR_USAGE with a message that begins with `what` ("--views") and points at the mistake. */
 int view_policies_parse(struct view_policies *policies, const char *text, const struct view_defaults *defaults,
 	const char *what, struct error *err);

@@ -103,10 +103,7 @@ static int open_input(struct embed_job *job, struct error *err)
 	config.plan = job->plan;
 	config.batch = EMBED_ROWS;
 	config.seed = o->encoder.seed;
-	const struct view_defaults defaults = {.size = job->encoder.size,
-		.views = 1,
-		.strength = job->encoder.size <= 32 ? 0.5F : 1,
-		.area_min = 0.08F};
+	const struct view_defaults defaults = view_defaults_of(job->encoder.size, 1);
 	if (views_option_parse(&config.policies, o->views, &defaults, 1, err) < 0)
 		return err->code;
 	job->loader = loader_create(job->runtime.arena, &config, err);

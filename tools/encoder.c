@@ -47,12 +47,12 @@ static int create_net(struct encoder *encoder, struct runtime *runtime, const st
 	encoder->size = config->size;
 	encoder->tap = tap;
 	encoder->dim = net_tap_dim(encoder->net, tap);
-	if (tap == NET_TAP_Z && net_is_classifier(config->head))
+	if (encoder->dim > 0)
+		return 0;
+	if (net_is_classifier(config->head))
 		return error_set(err, ERROR_MISMATCH,
 			"%s: was trained as a classifier and has no projection head; evaluate --features h",
 			encoder->source);
-	if (encoder->dim > 0)
-		return 0;
 	return error_set(err, ERROR_MISMATCH, "%s: %s; evaluate --features h%s", encoder->source,
 		config->head == NET_HEAD_NONE ? "has no projection head"
 					      : "its projection head is one layer, with none hidden in it",

@@ -34,10 +34,7 @@ int eval_sgd_create(struct eval_job *job, struct error *err)
 	config.batch = (uint32_t)o->batch;
 	config.whole_batches = true;
 	config.seed = o->encoder.seed;
-	const struct view_defaults defaults = {.size = job->encoder.size,
-		.views = 1,
-		.strength = job->encoder.size <= 32 ? 0.5F : 1,
-		.area_min = 0.08F};
+	const struct view_defaults defaults = view_defaults_of(job->encoder.size, 1);
 	if (views_option_parse(&config.policies, o->views, &defaults, 1, err) < 0)
 		return err->code;
 	job->loader = loader_create(job->runtime.arena, &config, err);

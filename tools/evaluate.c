@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/evaluate.h"
 
-#include <string.h>
 
 #include "model/cross_entropy.h"
 #include "stages/view_policy.h"
@@ -9,15 +8,11 @@
 static int check_classes(const struct evaluate_config *config, struct error *err)
 {
 	const struct shard *train = shard_set_at(config->train, 0), *test = shard_set_at(config->test, 0);
-	uint32_t classes = shard_classes(train);
-	if (classes == 0)
+	if (shard_classes(train) == 0)
 		return error_set(err, ERROR_MISMATCH,
 			"%s: the images have no classes, so nothing can be evaluated; pack class folders",
 			shard_path(train));
-	int same = classes == shard_classes(test);
-	for (uint32_t i = 0; same && i < classes; i++)
-		same = strcmp(shard_class(train, i), shard_class(test, i)) == 0;
-	if (!same)
+	if (!shard_same_classes(train, test))
 		return error_set(err, ERROR_MISMATCH,
 			"%s and %s have different classes; pack both from the same folders", shard_path(train),
 			shard_path(test));

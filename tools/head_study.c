@@ -36,7 +36,7 @@ static const struct question {
 
 static int parse_policies(struct view_policies *policies, uint32_t size, struct error *err)
 {
-	const struct view_defaults defaults = {.size = size, .views = 1, .strength = 1, .area_min = 0.08F};
+	const struct view_defaults defaults = view_defaults_of(size, 1);
 	int code = view_policies_parse(
 		policies, "center gray | center rotate90 | center noise | center sobel", &defaults, "head-study", err);
 	for (unsigned q = 0; code == 0 && q < HEAD_STUDY_QUESTIONS; q++)

@@ -124,13 +124,7 @@ static int encode_side(struct features *f, unsigned which, struct error *err)
 static unsigned common_classes(const struct features *f)
 {
 	const struct shard *bank = shard_set_at(f->side[BANK].set, 0), *test = shard_set_at(f->side[TEST].set, 0);
-	uint32_t classes = shard_classes(bank);
-	if (classes != shard_classes(test))
-		return 0;
-	for (uint32_t i = 0; i < classes; i++)
-		if (strcmp(shard_class(bank, i), shard_class(test, i)) != 0)
-			return 0;
-	return classes;
+	return shard_same_classes(bank, test) ? shard_classes(bank) : 0;
 }
 
 static int encode_both(struct features *f, struct error *err)

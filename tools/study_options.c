@@ -87,7 +87,7 @@ int study_options_check(
 		if (code < 0 || strcmp(option->name, "views") != 0)
 			continue;
 		static struct view_policies policies;
-		const struct view_defaults defaults = {.size = 32, .views = 2, .strength = 1, .area_min = 0.08F};
+		const struct view_defaults defaults = view_defaults_of(32, 2);
 		char what[512];
 		snprintf(what, sizeof what, "%s: --views", source);
 		code = view_policies_parse(&policies, option->value, &defaults, what, err);
