@@ -7,6 +7,9 @@ import subprocess
 import sys
 import tempfile
 
+import helper_tap
+from helper_tap import result as ok, skip  # noqa: F401, for those that import this
+
 import numpy as np
 import torch
 import torchvision
@@ -16,7 +19,6 @@ RINGCLR = os.environ.get("RINGCLR", "./ringclr")
 SIDE = 32
 IMAGES = 12
 folder = tempfile.mkdtemp(prefix="ringclr-weights-")
-count = failures = 0
 
 
 def path(name):
@@ -32,21 +34,6 @@ def run(*arguments):
     if done.returncode:
         print("# " + done.stderr.replace("\n", "\n# "))
     return done.returncode == 0
-
-
-def ok(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("\n".join("# " + line for line in str(why).splitlines()[-30:]))
-
-
-def skip(name, why):
-    global count
-    count += 1
-    print(f"ok {count} - {name} # SKIP {why}")
 
 
 def fails(code, pattern, name, *arguments):
@@ -134,5 +121,4 @@ def finish(tests):
             test()
     finally:
         shutil.rmtree(folder)
-    print(f"1..{count}")
-    sys.exit(failures > 0)
+    helper_tap.finish()

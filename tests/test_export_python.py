@@ -10,24 +10,10 @@ import sys
 import tempfile
 import types
 
+from helper_tap import finish, result, skip
+
 sys.path.insert(0, os.path.join("build", "python"))
 RINGCLR = os.environ.get("RINGCLR", "./ringclr")
-count = failures = 0
-
-
-def result(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("\n".join("# " + line for line in str(why).splitlines()[:20]))
-
-
-def skip(name, why):
-    global count
-    count += 1
-    print(f"ok {count} - {name} # SKIP {why}")
 
 
 def ringclr(*arguments):
@@ -175,8 +161,7 @@ def main():
         check_mds_bytes(folder, next(iter(images.values())))
         check_folder(shard, images, classes, os.path.join(folder, "folder"))
         check_folder_names(folder, shard)
-    print(f"1..{count}")
-    return failures != 0
+    finish()
 
 
-sys.exit(main())
+main()

@@ -8,20 +8,12 @@ import subprocess
 import sys
 import tempfile
 
+from helper_tap import finish, result
+
 sys.path.insert(0, os.path.join("build", "python"))
 TOOL = os.path.join(os.environ.get("BUILD", "build/release"), "tests", "test_safetensors")
 # Numbers of enum safetensors_type.
 TYPES = ["F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"]
-count = failures = 0
-
-
-def result(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("\n".join("# " + line for line in str(why).splitlines()[:20]))
 
 
 def printed(path):
@@ -118,5 +110,4 @@ if __name__ == "__main__":
         ours_to_python(scratch)
         python_to_ours(scratch)
         both_refuse(scratch)
-    print(f"1..{count}")
-    sys.exit(failures > 0)
+    finish()

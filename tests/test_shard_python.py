@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 
+from helper_tap import finish, result, skip
+
 sys.dont_write_bytecode = True
 try:
     import shard_reader
@@ -15,16 +17,6 @@ except OSError:  # it loads libzstd and libxxhash
 
 WRITER = os.path.join(os.environ.get("BUILD", "build/release"), "tests", "test_shard")
 READER = [sys.executable, os.path.join("tests", "shard_reader.py")]
-count = failures = 0
-
-
-def result(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("\n".join("# " + line for line in why.splitlines()[:20]))
 
 
 def read(*arguments):
@@ -111,8 +103,8 @@ def main():
     for shard in golden:
         check_golden(shard)
     if not os.access(WRITER, os.X_OK):
-        print(f"ok {count + 1} - shards by this program # SKIP {WRITER} is not built\n1..{count + 1}")
-        return failures > 0
+        skip("shards by this program", f"{WRITER} is not built")
+        finish()
     with tempfile.TemporaryDirectory(prefix="ringclr-shard.") as folder:
         subprocess.run([WRITER, "--write", folder], check=True)
         shards = sorted(glob.glob(os.path.join(folder, "*.ring")))
@@ -121,8 +113,7 @@ def main():
             check_shard(folder, shard)
         check_damage(shards[0])
         check_dictionary(shards[4])
-    print(f"1..{count}")
-    return failures > 0
+    finish()
 
 
 if __name__ == "__main__":

@@ -12,19 +12,11 @@ import sys
 import tempfile
 import time
 
+from helper_tap import finish, result, skip
+
 sys.path.insert(0, os.path.join("build", "python"))
 RINGCLR = os.environ.get("RINGCLR", "./ringclr")
 NAME = "events.out.tfevents.0.ringclr"
-count = failures = 0
-
-
-def result(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("\n".join("# " + line for line in str(why).splitlines()[:20]))
 
 
 def crc32c(data):
@@ -146,9 +138,7 @@ def as_tensorboard(folder, events):
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as why:
-        global count
-        count += 1
-        print(f"ok {count} - read by TensorBoard # SKIP {why}")
+        skip("read by TensorBoard", why)
         return
     seen = EventAccumulator(f"{folder}/run", size_guidance={"scalars": 0}).Reload()
     tags = sorted({tag for _, scalars, _ in events for tag in scalars})
@@ -174,5 +164,4 @@ try:
     as_tensorboard(scratch, written)
 finally:
     shutil.rmtree(scratch)
-print(f"1..{count}")
-sys.exit(failures > 0)
+finish()

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+from helper_tap import finish, result as ok
+
 sys.path.insert(0, "build/python")
 try:
     import numpy as np
@@ -21,7 +23,6 @@ except ImportError as missing:
 
 RINGCLR = os.environ.get("RINGCLR", "./ringclr")
 folder = tempfile.mkdtemp(prefix="ringclr-torch-")
-count = failures = 0
 
 
 def run(*arguments):
@@ -29,13 +30,6 @@ def run(*arguments):
     if done.returncode:
         print("# " + done.stderr.replace("\n", "\n# "))
     return done.returncode == 0
-
-
-def ok(passed, name):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
 
 
 def path(name):
@@ -119,5 +113,4 @@ try:
     refused()
 finally:
     shutil.rmtree(folder)
-print(f"1..{count}")
-sys.exit(failures > 0)
+finish()

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from helper_tap import finish, result as ok
+
 try:
     import numpy as np
     import torch
@@ -24,7 +26,6 @@ RINGCLR = os.environ.get("RINGCLR", "./ringclr")
 SIZE, IMAGES, TEST, STEPS = 16, 30, 30, 3
 torch.set_num_threads(1)
 folder = tempfile.mkdtemp(prefix="ringclr-supervised-")
-count = failures = 0
 
 
 def path(name):
@@ -36,13 +37,6 @@ def run(*arguments):
     if done.returncode:
         print("# " + done.stderr.replace("\n", "\n# "))
     return done.returncode == 0
-
-
-def ok(passed, name):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
 
 
 def checkpoint(name):
@@ -167,5 +161,4 @@ try:
         against_torch("fine-tuning head1", True, before)
 finally:
     shutil.rmtree(folder)
-print(f"1..{count}")
-sys.exit(failures > 0)
+finish()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 
+from helper_tap import finish, result, skip
+
 sys.path.insert(0, os.path.join("build", "python"))
 TOOL = os.path.join(os.environ.get("BUILD", "build/release"), "tests", "test_tsne")
 try:
@@ -13,16 +15,6 @@ try:
 except ImportError:
     print("1..0 # SKIP numpy is not installed")
     sys.exit(0)
-count = failures = 0
-
-
-def result(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("# " + str(why))
 
 
 def ours(rows, perplexity):
@@ -84,11 +76,9 @@ result(left < 0.005, "the gradient there is next to nothing", left)
 try:
     from sklearn.manifold import TSNE
 except ImportError:
-    print(f"ok {count + 1} - as good as scikit-learn's # SKIP scikit-learn is not installed")
-    count += 1
+    skip("as good as scikit-learn's", "scikit-learn is not installed")
 else:
     theirs = TSNE(method="exact", init="pca", perplexity=25, learning_rate="auto", random_state=1).fit(data)
     result(abs(said / theirs.kl_divergence_ - 1) < 0.03, "the divergence is within 3% of scikit-learn's exact t-SNE",
            (said, theirs.kl_divergence_))
-print(f"1..{count}")
-sys.exit(failures > 0)
+finish()

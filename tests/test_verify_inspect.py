@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+from helper_tap import finish, result
+
 sys.dont_write_bytecode = True
 try:
     import shard_reader
@@ -20,16 +22,6 @@ except (OSError, ImportError) as missing:
 
 RINGCLR = os.environ.get("RINGCLR", "./ringclr")
 COLOURS = {"ant": (200, 30, 30), "bee": (30, 180, 40), "cat": (20, 40, 210)}
-count = failures = 0
-
-
-def result(passed, name, why=""):
-    global count, failures
-    count += 1
-    failures += not passed
-    print(f"{'ok' if passed else 'not ok'} {count} - {name}")
-    if not passed and why:
-        print("\n".join("# " + line for line in str(why).splitlines()[:20]))
 
 
 def ringclr(*arguments):
@@ -237,5 +229,4 @@ with tempfile.TemporaryDirectory(prefix="ringclr-test-verify.") as place:
     check_depths(place, sets[0])
     check_flips(place, sets[0])
     check_jobs(place, sets[0])
-print(f"1..{count}")
-sys.exit(failures > 0)
+finish()
