@@ -134,6 +134,20 @@ def killed(folder, whole):
     result(len(glob.glob(f"{folder}/killed/*tfevents*")) == 1, "in one file")
 
 
+def every_metric(folder, run, name):
+    """An epoch's scalars are what metrics.jsonl has, in its units, and no others."""
+    ends = {step: scalars for step, scalars, _ in read(f"{folder}/{run}/{NAME}") if "epoch/loss" in scalars}
+    wrong = []
+    with open(f"{folder}/{run}/metrics.jsonl", encoding="utf-8") as file:
+        for epoch in map(json.loads, file):
+            wanted = {("eval/" if field in ("knn", "linear", "top1") else "epoch/") + field: value
+                      for field, value in epoch.items() if field not in ("epoch", "step")}
+            got = ends.get(epoch["step"], {})
+            if got.keys() != wanted.keys() or not all(near(got[tag], wanted[tag]) for tag in wanted):
+                wrong.append((wanted, got))
+    result(len(ends) == 4 and not wrong, name, wrong)
+
+
 def as_tensorboard(folder, events):
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -162,6 +176,9 @@ try:
     check_run(scratch, "both", "beside --report too")
     result(os.path.getsize(f"{scratch}/page.html") > 1000, "which is written as ever")
     as_tensorboard(scratch, written)
+    every_metric(scratch, "run", "each number of an epoch, as metrics.jsonl has it")
+    train(scratch, "labels", "--loss", "cross-entropy", "--probe", stderr=subprocess.DEVNULL).wait()
+    every_metric(scratch, "labels", "of a supervised run with a probe too")
 finally:
     shutil.rmtree(scratch)
 finish()

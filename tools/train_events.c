@@ -22,21 +22,22 @@ struct train_events {
 struct tagged {
 	const char *step_tag, *epoch_tag; /* NULL: not of these */
 	size_t offset;			  /* of a double in struct report_item */
+	double unit;			  /* times this, it is as metrics.jsonl has it */
 	enum { ANY_LOSS, CONTRASTIVE, SUPERVISED } loss;
 };
 
 static const struct tagged tags[] = {
-	{"train/loss", "epoch/loss", offsetof(struct report_item, loss), ANY_LOSS},
-	{"train/contrast_acc", "epoch/contrast_acc", offsetof(struct report_item, accuracy), CONTRASTIVE},
-	{"train/accuracy", "epoch/accuracy", offsetof(struct report_item, accuracy), SUPERVISED},
-	{"train/entropy", "epoch/entropy", offsetof(struct report_item, entropy), CONTRASTIVE},
-	{"train/alignment", "epoch/alignment", offsetof(struct report_item, alignment), CONTRASTIVE},
-	{"train/uniformity", "epoch/uniformity", offsetof(struct report_item, uniformity), CONTRASTIVE},
-	{"train/probe", "epoch/probe", offsetof(struct report_item, probe), ANY_LOSS},
-	{"train/lr", "epoch/lr", offsetof(struct report_item, rate), ANY_LOSS},
-	{NULL, "eval/knn", offsetof(struct report_item, knn), ANY_LOSS},
-	{NULL, "eval/linear", offsetof(struct report_item, linear), ANY_LOSS},
-	{NULL, "eval/top1", offsetof(struct report_item, top1), SUPERVISED},
+	{"train/loss", "epoch/loss", offsetof(struct report_item, loss), 1, ANY_LOSS},
+	{"train/contrast_acc", "epoch/contrast_acc", offsetof(struct report_item, accuracy), 1, CONTRASTIVE},
+	{"train/accuracy", "epoch/accuracy", offsetof(struct report_item, accuracy), 100, SUPERVISED},
+	{"train/entropy", "epoch/entropy", offsetof(struct report_item, entropy), 1, CONTRASTIVE},
+	{"train/alignment", "epoch/alignment", offsetof(struct report_item, alignment), 1, CONTRASTIVE},
+	{"train/uniformity", "epoch/uniformity", offsetof(struct report_item, uniformity), 1, CONTRASTIVE},
+	{"train/probe", "epoch/probe", offsetof(struct report_item, probe), 1, ANY_LOSS},
+	{"train/lr", "epoch/lr", offsetof(struct report_item, rate), 1, ANY_LOSS},
+	{NULL, "eval/knn", offsetof(struct report_item, knn), 1, ANY_LOSS},
+	{NULL, "eval/linear", offsetof(struct report_item, linear), 1, ANY_LOSS},
+	{NULL, "eval/top1", offsetof(struct report_item, top1), 1, SUPERVISED},
 };
 
 enum { TAGS = sizeof tags / sizeof tags[0] };
@@ -52,7 +53,7 @@ static void see(void *ctx, const struct report_item *item)
 			continue;
 		double value;
 		memcpy(&value, (const char *)item + tags[i].offset, sizeof value);
-		scalars[count++] = (struct event_scalar){tag, value};
+		scalars[count++] = (struct event_scalar){tag, value * tags[i].unit};
 	}
 	if (events->failure.code < 0)
 		return;
