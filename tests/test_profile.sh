@@ -6,6 +6,8 @@ set -u
 command -v python3 >/dev/null 2>&1 || { echo "1..0 # SKIP python3, which reads the results, is not installed"; exit 0; }
 # shellcheck source=tests/helper_tap.sh
 . tests/helper_tap.sh
+# shellcheck source=tests/helper_browser.sh
+. tests/helper_browser.sh
 
 profile() {
 	"$ringclr" profile "$dir/train.ring" --size 16 --batch 32 --seconds 0.3 "$@"
@@ -284,21 +286,6 @@ under_limit() {
 	"$ringclr" profile "$dir/train.ring" --size 64 --batch 128 --seconds 0.2 --autotune --mem 40M >"$dir/limited.txt" || return 1
 	cat "$dir/limited.txt"
 	grep -q "^  cut to what --mem leaves" "$dir/limited.txt" && grep -q "^  --batch-slots 2: " "$dir/limited.txt"
-}
-
-# The browser's errors and those of a page's scripts and styles go to its log.
-chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
-browse() {
-	timeout 60 "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --user-data-dir="$dir/browser" \
-		--enable-logging=stderr "$@" 2>"$dir/browser.log"
-}
-
-in_browser() {
-	browse --dump-dom "file://$1" >"$dir/dom" || return 1
-	grep CONSOLE "$dir/browser.log" && return 1
-	drawn=$(grep -o '<svg class="chart"' "$dir/dom" | wc -l)
-	echo "$drawn charts, not $2"
-	[ "$drawn" -eq "$2" ] && grep -q "</html>" "$dir/dom"
 }
 
 # A script that fails is seen: the check above can fail.

@@ -6,6 +6,8 @@ set -u
 command -v python3 >/dev/null 2>&1 || { echo "1..0 # SKIP python3, which reads the pages, is not installed"; exit 0; }
 # shellcheck source=tests/helper_tap.sh
 . tests/helper_tap.sh
+# shellcheck source=tests/helper_browser.sh
+. tests/helper_browser.sh
 
 train() {
 	"$ringclr" train "$dir/train.ring" -o "$@" --size 16 --width 0.125 --batch 32 --warmup-epochs 1 --head-dim 16 --quiet
@@ -277,17 +279,6 @@ same_page() {
 
 one_page() {
 	page one "$dir/run" --samples 2 --queries 3 --threads 1 && look one
-}
-
-# The browser's errors and those of a page's styles go to its log.
-chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
-in_browser() {
-	timeout 60 "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --user-data-dir="$dir/browser" \
-		--enable-logging=stderr --dump-dom "file://$1" >"$dir/dom" 2>"$dir/browser.log" || return 1
-	grep CONSOLE "$dir/browser.log" && return 1
-	drawn=$(grep -o '<svg class="chart"' "$dir/dom" | wc -l)
-	echo "$drawn charts, not $2"
-	[ "$drawn" -eq "$2" ] && grep -q "</html>" "$dir/dom"
 }
 
 ok "synth, pack, train twice, sweeps by hand" prepare

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/evaluate.h"
 
-
 #include "model/cross_entropy.h"
 #include "stages/view_policy.h"
 
