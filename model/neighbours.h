@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The nearest rows themselves, by cosine, where probe.h only scores. */
+/* The nearest rows of a bank by cosine, and the class they vote for (RECIPE: Evaluation, kNN). */
 #ifndef RINGCLR_MODEL_NEIGHBOURS_H
 #define RINGCLR_MODEL_NEIGHBOURS_H
 
@@ -9,17 +9,24 @@
 #include "pipeline/error.h"
 #include "pipeline/team.h"
 
-/* Scales every row of [count][dim] to length 1; rows of zeros stay. ERROR_NUMERIC when one is not finite. */
-int neighbours_normalize(float *rows, size_t count, unsigned dim, struct error *err);
+struct neighbour {
+	float similarity; /* cosine */
+	uint32_t row;	  /* of the bank */
+};
 
-/* For each query the k rows of the bank with the largest products, largest first; of equal ones the lower number first.
- * index, similarity: [query_count][k]. 0 < k <= bank_count < 2^32. Rows of length 1 make products cosines. */
-int neighbours_find(struct team *team, const float *bank, size_t bank_count, const float *queries, size_t query_count,
-	unsigned dim, unsigned k, uint32_t *index, float *similarity, struct error *err);
+/* nearest: [k], the nearest first; of equal ones the lower row first. Called once a query, by several threads of the
+ * team at once; thread: which. */
+typedef void neighbours_see(void *ctx, size_t query, const struct neighbour *nearest, unsigned thread);
 
-/* The class with the most votes, exp(similarity / temperature) from each of k neighbours; of equal ones the lower. The
- * rule of probe_knn(). votes: [classes], scratch. labels: of the bank, 0..classes-1. */
-int32_t neighbours_vote(const uint32_t *index, const float *similarity, unsigned k, const int32_t *labels,
-	unsigned classes, double temperature, double *votes);
+/* bank: [bank_count][dim], queries: [query_count][dim], of any length; 0 < k <= bank_count < 2^32. Memory: tiles of a
+ * thread, and four bytes a row. ERROR_NUMERIC when a row is not finite (messages call the bank "train", the queries
+ * "test"), ERROR_USAGE, ERROR_MEMORY. The same neighbours for any team. */
+int neighbours_find(struct team *team, unsigned dim, const float *bank, size_t bank_count, const float *queries,
+	size_t query_count, unsigned k, neighbours_see *see, void *ctx, struct error *err);
+
+/* The class with the most votes, exp(similarity / temperature) from each of k neighbours; of equal ones the lower.
+ * nearest: the nearest first. labels: of the bank, 0..classes-1. votes: [classes], out, up to a common factor. */
+int32_t neighbours_vote(const struct neighbour *nearest, unsigned k, const int32_t *labels, unsigned classes,
+	double temperature, double *votes);
 
 #endif

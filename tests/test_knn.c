@@ -12,14 +12,14 @@
 #include "model/probe.h"
 #include "tests/helper_train.h"
 
-struct neighbour {
+struct ranked {
 	double similarity;
 	size_t index;
 };
 
-static int compare_neighbours(const void *a, const void *b)
+static int compare_ranked(const void *a, const void *b)
 {
-	const struct neighbour *x = a, *y = b;
+	const struct ranked *x = a, *y = b;
 	if (x->similarity != y->similarity)
 		return x->similarity > y->similarity ? -1 : 1;
 	return x->index < y->index ? -1 : 1;
@@ -40,16 +40,15 @@ static double cosine(const float *a, const float *b, unsigned dim)
 static struct probe_score brute_force(const struct probe_data *bank, const struct probe_data *test, unsigned dim,
 	unsigned classes, unsigned k, double temperature)
 {
-	struct neighbour *list = calloc(bank->count, sizeof *list);
+	struct ranked *list = calloc(bank->count, sizeof *list);
 	double *votes = calloc(classes, sizeof *votes);
 	assert_true(list && votes);
 	size_t top1 = 0, top5 = 0;
 	for (size_t q = 0; q < test->count; q++) {
 		unsigned label = (unsigned)test->labels[q], ahead = 0;
 		for (size_t i = 0; i < bank->count; i++)
-			list[i] =
-				(struct neighbour){cosine(test->features + q * dim, bank->features + i * dim, dim), i};
-		qsort(list, bank->count, sizeof *list, compare_neighbours);
+			list[i] = (struct ranked){cosine(test->features + q * dim, bank->features + i * dim, dim), i};
+		qsort(list, bank->count, sizeof *list, compare_ranked);
 		memset(votes, 0, classes * sizeof *votes);
 		for (size_t i = 0; i < k && i < bank->count; i++)
 			votes[bank->labels[list[i].index]] += exp(list[i].similarity / temperature);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Neighbours against a sort of the whole bank, ties, and the vote against probe_knn()'s. */
+/* Neighbours against a sort of the whole bank, ties, and the vote; probe_knn() is in test_knn.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,47 +25,63 @@ static int compare(const void *a, const void *b)
 	return x->index < y->index ? -1 : 1;
 }
 
+struct found {
+	unsigned k;
+	struct neighbour *nearest; /* [queries][k] */
+	unsigned *calls;	   /* [queries] */
+};
+
+static void keep(void *ctx, size_t query, const struct neighbour *nearest, unsigned thread)
+{
+	(void)thread;
+	const struct found *found = ctx;
+	memcpy(found->nearest + query * found->k, nearest, found->k * sizeof *nearest);
+	found->calls[query]++;
+}
+
+static double cosine(const float *a, const float *b, unsigned dim)
+{
+	double ab = 0, aa = 0, bb = 0;
+	for (unsigned c = 0; c < dim; c++) {
+		ab += (double)a[c] * (double)b[c];
+		aa += (double)a[c] * (double)a[c];
+		bb += (double)b[c] * (double)b[c];
+	}
+	return ab / sqrt(aa * bb);
+}
+
 static void check_case(size_t bank_count, size_t query_count, unsigned dim, unsigned k, unsigned threads)
 {
 	struct helper_data bank = helper_data_create(bank_count, dim, 7, 0.5, 1);
 	struct helper_data test = helper_data_create(query_count, dim, 7, 0.5, 2);
 	struct team *team = helper_team(threads);
 	struct error err = {0};
-	struct probe_score score;
-	assert_int_equal(probe_knn(team, &bank.probe, &test.probe, dim, 7, k, 0.1, &score, &err), 0);
-	assert_int_equal(neighbours_normalize(bank.features, bank_count, dim, &err), 0);
-	assert_int_equal(neighbours_normalize(test.features, query_count, dim, &err), 0);
-	uint32_t *index = calloc(query_count * k, sizeof *index);
-	float *similarity = calloc(query_count * k, sizeof *similarity);
+	struct found found = {.k = k,
+		.nearest = calloc(query_count * k, sizeof *found.nearest),
+		.calls = calloc(query_count, sizeof *found.calls)};
 	struct near *all = calloc(bank_count, sizeof *all);
-	assert_true(index && similarity && all);
-	assert_int_equal(neighbours_find(team, bank.features, bank_count, test.features, query_count, dim, k, index,
-				 similarity, &err),
+	assert_true(found.nearest && found.calls && all);
+	assert_int_equal(neighbours_find(team, dim, bank.features, bank_count, test.features, query_count, k, keep,
+				 &found, &err),
 		0);
-	size_t right = 0;
-	double votes[7];
 	for (size_t q = 0; q < query_count; q++) {
-		for (size_t i = 0; i < bank_count; i++) {
-			double sum = 0;
-			for (unsigned c = 0; c < dim; c++)
-				sum += (double)bank.features[i * dim + c] * (double)test.features[q * dim + c];
-			all[i] = (struct near){sum, (uint32_t)i};
-		}
+		const struct neighbour *nearest = found.nearest + q * k;
+		assert_int_equal(found.calls[q], 1);
+		for (size_t i = 0; i < bank_count; i++)
+			all[i] = (struct near){
+				cosine(bank.features + i * dim, test.features + q * dim, dim), (uint32_t)i};
 		qsort(all, bank_count, sizeof *all, compare);
 		for (unsigned i = 0; i < k; i++) {
-			assert_true(fabs((double)similarity[q * k + i] - all[i].similarity) < 1e-6);
-			assert_true(i == 0 || similarity[q * k + i] <= similarity[q * k + i - 1]);
+			assert_true(fabs((double)nearest[i].similarity - all[i].similarity) < 1e-6);
+			assert_true(i == 0 || nearest[i].similarity <= nearest[i - 1].similarity);
 			/* Two that float32 cannot tell apart may change places. */
 			if ((i == 0 || all[i - 1].similarity - all[i].similarity > 1e-6) &&
 				(i + 1 == bank_count || all[i].similarity - all[i + 1].similarity > 1e-6))
-				assert_int_equal(index[q * k + i], all[i].index);
+				assert_int_equal(nearest[i].row, all[i].index);
 		}
-		right += neighbours_vote(index + q * k, similarity + q * k, k, bank.labels, 7, 0.1, votes) ==
-			 test.labels[q];
 	}
-	assert_true(fabs(100 * (double)right / (double)query_count - score.top1) < 1e-9);
-	free(index);
-	free(similarity);
+	free(found.nearest);
+	free(found.calls);
 	free(all);
 	team_destroy(team);
 	helper_data_destroy(&bank);
@@ -81,44 +97,61 @@ static void test_brute_force(void **state)
 	check_case(1100, 130, 16, 200, 2);
 }
 
-/* Of equal ones the lower number, wherever the tiles end. */
+/* Of equal ones the lower row, wherever the tiles end and a selection falls. */
 static void test_ties(void **state)
 {
 	(void)state;
 	enum { BANK = 1300, K = 700 };
 	float *bank = calloc(BANK * 2, sizeof *bank), query[2] = {0, 1};
-	static uint32_t index[K];
-	static float similarity[K];
+	static struct neighbour nearest[K];
+	unsigned calls = 0;
 	assert_non_null(bank);
-	for (size_t i = 0; i < BANK; i++)
-		bank[2 * i + 1] = i % 3 == 0 ? 1 : 0.5F;
+	for (size_t i = 0; i < BANK; i++) {
+		bank[2 * i] = i % 3 == 0 ? 0 : 1;
+		bank[2 * i + 1] = 1;
+	}
 	struct team *team = helper_team(1);
 	struct error err = {0};
-	assert_int_equal(neighbours_find(team, bank, BANK, query, 1, 2, K, index, similarity, &err), 0);
+	struct found found = {.k = K, .nearest = nearest, .calls = &calls};
+	assert_int_equal(neighbours_find(team, 2, bank, BANK, query, 1, K, keep, &found, &err), 0);
 	for (unsigned i = 0; i < K; i++) {
-		unsigned half = i - 434; /* 434 ones lie at multiples of 3 */
-		assert_int_equal(index[i], i < 434 ? 3 * i : half / 2 * 3 + 1 + half % 2);
+		unsigned slanted = i - 434; /* 434 straight ones lie at multiples of 3 */
+		assert_int_equal(nearest[i].row, i < 434 ? 3 * i : slanted / 2 * 3 + 1 + slanted % 2);
 	}
 	team_destroy(team);
 	free(bank);
 }
 
+static void test_vote(void **state)
+{
+	(void)state;
+	static const struct neighbour nearest[4] = {{0.9F, 3}, {0.8F, 0}, {0.8F, 1}, {0.7F, 2}};
+	static const int32_t labels[4] = {1, 2, 2, 0};
+	double votes[4];
+	assert_int_equal(neighbours_vote(nearest, 4, labels, 4, 0.1, votes), 0); /* 1 against e^-1 + e^-2 */
+	assert_true(fabs(votes[0] - 1) < 1e-12 && fabs(votes[1] - exp(-1)) < 1e-6 && votes[3] == 0);
+	assert_true(fabs(votes[2] - exp(-1) - exp(-2)) < 1e-6);
+	assert_int_equal(neighbours_vote(nearest, 4, labels, 4, 10, votes), 2);	      /* nearly a head count */
+	assert_int_equal(neighbours_vote(nearest + 1, 2, labels, 4, 1e-6, votes), 1); /* a tie: the lower class */
+}
+
 static void test_refused(void **state)
 {
 	(void)state;
-	float rows[4] = {3, 4, 0, 0}, similarity[2];
-	uint32_t index[2];
-	struct error err = {0};
-	assert_int_equal(neighbours_normalize(rows, 2, 2, &err), 0);
-	assert_true(fabsf(rows[0] - 0.6F) < 1e-7F && fabsf(rows[1] - 0.8F) < 1e-7F && rows[2] == 0);
+	float rows[4] = {3, 4, 0, 1};
+	struct neighbour nearest[4];
+	unsigned calls[2] = {0};
+	struct found found = {.k = 2, .nearest = nearest, .calls = calls};
 	struct team *team = helper_team(1);
-	assert_int_equal(neighbours_find(team, rows, 2, rows, 1, 2, 3, index, similarity, &err), ERROR_USAGE);
-	assert_int_equal(neighbours_find(team, rows, 2, rows, 1, 2, 0, index, similarity, &err), ERROR_USAGE);
-	team_destroy(team);
+	struct error err = {0};
+	assert_int_equal(neighbours_find(team, 2, rows, 2, rows, 2, 3, keep, &found, &err), ERROR_USAGE);
+	assert_int_equal(neighbours_find(team, 2, rows, 2, rows, 2, 0, keep, &found, &err), ERROR_USAGE);
 	err = (struct error){0};
-	rows[3] = INFINITY;
-	assert_int_equal(neighbours_normalize(rows, 2, 2, &err), ERROR_NUMERIC);
-	assert_non_null(strstr(err.message, "image 1"));
+	float broken[2] = {1, INFINITY};
+	assert_int_equal(neighbours_find(team, 2, rows, 2, broken, 1, 2, keep, &found, &err), ERROR_NUMERIC);
+	assert_non_null(strstr(err.message, "record 0 of the test set"));
+	assert_int_equal(calls[0] + calls[1], 0);
+	team_destroy(team);
 }
 
 int main(void)
@@ -126,6 +159,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_brute_force),
 		cmocka_unit_test(test_ties),
+		cmocka_unit_test(test_vote),
 		cmocka_unit_test(test_refused),
 	};
 	return cmocka_run_group_tests_name("neighbours", tests, NULL, NULL);

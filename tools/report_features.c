@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a run's encoder makes of its data. A fixed random subset of the training images (the bank) and one of the test
- * images go through it once, in the centre view; their features h, scaled to length 1, are what everything here is of:
- * each test image's nearest in the bank, the classes they vote for, and the map.
+ * images go through it once, in the centre view; their features h, whatever their length, are what
+ * everything here is of: each test image's nearest in the bank, the classes they vote for, and the map.
  */
 #include "tools/report_features.h"
 
@@ -40,9 +40,8 @@ struct features {
 	struct side side[SIDES];
 	struct encoder encoder;
 	struct codec_context *codec;
-	unsigned k, classes; /* classes 0: none, or not the same in both sets */
-	uint32_t *index;     /* [test][k] */
-	float *similarity;   /* [test][k] */
+	unsigned k, classes;	   /* classes 0: none, or not the same in both sets */
+	struct neighbour *nearest; /* [test][k] */
 	const char **class_names;
 };
 
@@ -115,9 +114,8 @@ static int encode_side(struct features *f, unsigned which, struct error *err)
 {
 	struct side *side = &f->side[which];
 	loader_once(side->loader);
-	int code = encode_images(
+	return encode_images(
 		side->loader, f->encoder.net, f->runtime.team, f->runtime.placement, keep, &side->table, err);
-	return code < 0 ? code : neighbours_normalize(side->table.features, side->table.count, side->table.dim, err);
 }
 
 /* The classes of both sets, if they are the same ones. */
@@ -125,6 +123,13 @@ static unsigned common_classes(const struct features *f)
 {
 	const struct shard *bank = shard_set_at(f->side[BANK].set, 0), *test = shard_set_at(f->side[TEST].set, 0);
 	return shard_same_classes(bank, test) ? shard_classes(bank) : 0;
+}
+
+static void keep_neighbours(void *ctx, size_t query, const struct neighbour *nearest, unsigned thread)
+{
+	(void)thread;
+	const struct features *f = ctx;
+	memcpy(f->nearest + query * f->k, nearest, f->k * sizeof *nearest);
 }
 
 static int encode_both(struct features *f, struct error *err)
@@ -146,15 +151,14 @@ static int encode_both(struct features *f, struct error *err)
 	size_t count = f->side[BANK].table.count, queries = f->side[TEST].table.count;
 	f->k = count < NEIGHBOURS ? (unsigned)count : NEIGHBOURS;
 	f->classes = common_classes(f);
-	f->index = calloc(queries * f->k + 1, sizeof *f->index);
-	f->similarity = calloc(queries * f->k + 1, sizeof *f->similarity);
+	f->nearest = calloc(queries * f->k + 1, sizeof *f->nearest);
 	f->class_names = calloc(f->classes + 1, sizeof *f->class_names);
-	if (!f->index || !f->similarity || !f->class_names)
+	if (!f->nearest || !f->class_names)
 		return error_set(err, ERROR_MEMORY, "no memory for the neighbours of %zu images", queries);
 	for (unsigned c = 0; c < f->classes; c++)
 		f->class_names[c] = shard_class(shard_set_at(f->side[BANK].set, 0), c);
-	return neighbours_find(f->runtime.team, f->side[BANK].table.features, count, f->side[TEST].table.features,
-		queries, f->encoder.dim, f->k, f->index, f->similarity, err);
+	return neighbours_find(f->runtime.team, f->encoder.dim, f->side[BANK].table.features, count,
+		f->side[TEST].table.features, queries, f->k, keep_neighbours, f, err);
 }
 
 /* ---- Cards ---- */
@@ -200,7 +204,8 @@ static int put_views(struct features *f, struct error *err)
 static int put_neighbour(struct features *f, size_t query, unsigned place, struct error *err)
 {
 	const struct encode_table *bank = &f->side[BANK].table, *test = &f->side[TEST].table;
-	uint32_t row = f->index[query * f->k + place];
+	struct neighbour neighbour = f->nearest[query * f->k + place];
+	uint32_t row = neighbour.row;
 	const char *mark = f->classes == 0 || test->labels[query] < 0 ? NULL
 			   : bank->labels[row] == test->labels[query] ? "right"
 								      : "wrong";
@@ -209,7 +214,7 @@ static int put_neighbour(struct features *f, size_t query, unsigned place, struc
 		f->html->out, f->codec, f->side[BANK].set, bank->records[row], PICTURE_SIDE, mark, err);
 	fputs("<figcaption>", f->html->out);
 	html_text(f->html->out, picture_caption(f->side[BANK].set, bank->records[row]));
-	fprintf(f->html->out, "<br>%.3f</figcaption></figure>\n", (double)f->similarity[query * f->k + place]);
+	fprintf(f->html->out, "<br>%.3f</figcaption></figure>\n", (double)neighbour.similarity);
 	return code;
 }
 
@@ -245,6 +250,17 @@ static int put_neighbours(struct features *f, struct error *err)
 	return code;
 }
 
+/* to: row scaled to length 1; zeros stay. */
+static void copy_unit(float *to, const float *row, unsigned dim)
+{
+	double sum = 0;
+	for (unsigned c = 0; c < dim; c++)
+		sum += (double)row[c] * (double)row[c];
+	double scale = sum > 0 ? 1 / sqrt(sum) : 0;
+	for (unsigned c = 0; c < dim; c++)
+		to[c] = (float)((double)row[c] * scale);
+}
+
 /* rows: [count][dim], map: [count][2], labels: [count], scratch. */
 static int draw_map(struct features *f, size_t count, float *rows, float *map, int32_t *labels, struct error *err)
 {
@@ -254,7 +270,7 @@ static int draw_map(struct features *f, size_t count, float *rows, float *map, i
 	double divergence = 0;
 	for (size_t i = 0; i < count; i++) {
 		size_t row = i * test->count / count;
-		memcpy(rows + i * test->dim, test->features + row * test->dim, test->dim * sizeof *rows);
+		copy_unit(rows + i * test->dim, test->features + row * test->dim, test->dim);
 		labels[i] = f->classes ? test->labels[row] : -1;
 	}
 	int code = tsne_map(f->runtime.team, rows, count, test->dim, &config, map, &divergence, err);
@@ -341,8 +357,7 @@ static size_t count_votes(const struct features *f, double *counts, double *shar
 	const struct encode_table *bank = &f->side[BANK].table, *test = &f->side[TEST].table;
 	size_t right = 0;
 	for (size_t i = 0; i < test->count; i++) {
-		int32_t taken = neighbours_vote(
-			f->index + i * f->k, f->similarity + i * f->k, f->k, bank->labels, f->classes, 0.1, votes);
+		int32_t taken = neighbours_vote(f->nearest + i * f->k, f->k, bank->labels, f->classes, 0.1, votes);
 		counts[(size_t)test->labels[i] * f->classes + (size_t)taken] += 1;
 		right += taken == test->labels[i];
 	}
@@ -459,8 +474,7 @@ int report_features(struct html *html, const struct report_options *options, con
 		shard_set_close(f->side[which].set);
 	}
 	codec_context_destroy(f->codec);
-	free(f->index);
-	free(f->similarity);
+	free(f->nearest);
 	free(f->class_names);
 	runtime_stop(&f->runtime);
 	free(f);
