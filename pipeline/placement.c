@@ -231,12 +231,6 @@ void placement_release(struct placement *placement, enum placement_kind kind, in
 		most->threads[kind]--;
 }
 
-void placement_reset_other(struct placement *placement)
-{
-	for (size_t i = 0; i < placement->count; i++)
-		placement->places[i].threads[PLACEMENT_OTHER] = 0;
-}
-
 void placement_pin_self(const struct placement *placement, int cpu)
 {
 	if (placement->topology == NULL)

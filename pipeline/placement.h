@@ -26,9 +26,6 @@ int placement_next(struct placement *placement, enum placement_kind kind);
 /* Gives back one reservation that placement_next() made; cpu -1 does nothing. */
 void placement_release(struct placement *placement, enum placement_kind kind, int cpu);
 
-/* Forgets what was reserved for PLACEMENT_OTHER, so that a second graph may start. */
-void placement_reset_other(struct placement *placement);
-
 /* Pins the calling thread; with cpu -1 lets it float over the cpuset, also when the thread that started it was pinned.
  * Failure to pin is not an error. */
 void placement_pin_self(const struct placement *placement, int cpu);

@@ -81,11 +81,12 @@ static void test_give_back(void **state)
 	(void)state;
 	struct placement *placement = create("auto");
 	int compute = placement_next(placement, PLACEMENT_COMPUTE);
-	int others = 0;
-	while (placement_next(placement, PLACEMENT_OTHER) >= 0)
+	int others = 0, given[CPU_SETSIZE];
+	while ((given[others] = placement_next(placement, PLACEMENT_OTHER)) >= 0)
 		others++;
 	assert_int_equal(others, cpu_count - 1);
-	placement_reset_other(placement);
+	for (int i = 0; i < others; i++)
+		placement_release(placement, PLACEMENT_OTHER, given[i]);
 	for (int i = 0; i < others; i++)
 		assert_int_not_equal(placement_next(placement, PLACEMENT_OTHER), compute);
 	assert_int_equal(placement_next(placement, PLACEMENT_OTHER), -1);
@@ -103,7 +104,7 @@ static void test_none_floats(void **state)
 	struct placement *placement = create("none");
 	assert_int_equal(placement_next(placement, PLACEMENT_COMPUTE), -1);
 	assert_int_equal(placement_next(placement, PLACEMENT_OTHER), -1);
-	placement_reset_other(placement);
+	placement_release(placement, PLACEMENT_OTHER, -1);
 	placement_pin_self(placement, cpus[0]); /* nothing to pin with */
 	cpu_set_t now;
 	sched_getaffinity(0, sizeof(now), &now);
@@ -124,7 +125,8 @@ static void test_list_in_order_and_around(void **state)
 		assert_int_equal(
 			placement_next(placement, i < 3 ? PLACEMENT_COMPUTE : PLACEMENT_OTHER), cpus[1 - i % 2]);
 	/* Three compute threads stay: 1, 0, 1. The next one is 0 again. */
-	placement_reset_other(placement);
+	for (int i = 3; i < 7; i++)
+		placement_release(placement, PLACEMENT_OTHER, cpus[1 - i % 2]);
 	assert_int_equal(placement_next(placement, PLACEMENT_OTHER), cpus[0]);
 	placement_destroy(placement);
 
