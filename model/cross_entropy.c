@@ -69,7 +69,7 @@ static void row(const struct call *call, uint32_t i)
 			others += exp((double)logits[c] - largest);
 	double own = exp((double)logits[label] - largest), sum = own + others;
 	double behind = largest - (double)logits[label];
-	call->loss->row_loss[i] = choice == label ? log1p(others) : behind + log(sum);
+	call->loss->row_loss[i] = !isfinite(sum) ? NAN : choice == label ? log1p(others) : behind + log(sum);
 	call->loss->hit[i] = choice == label;
 	for (unsigned c = 0; c < classes; c++) {
 		double p = c == label ? -others : exp((double)logits[c] - largest);

@@ -19,7 +19,8 @@ struct cross_entropy; /* scratch for up to max_rows rows */
 struct cross_entropy *cross_entropy_create(struct arena *arena, uint32_t max_rows, unsigned classes, struct error *err);
 
 /* logits: [rows][classes]; labels: [rows], each from 0 to classes - 1. dlogits: [rows][classes], gradient of the loss
- * with respect to the logits. The loss is not finite when a logit is not. The same bits for any team. */
+ * with respect to the logits. The loss is not finite when a logit is NaN or +inf, or the label's own is
+ * -inf. The same bits for any team. */
 void cross_entropy_forward_backward(struct cross_entropy *loss, struct team *team, const float *logits,
 	const int32_t *labels, uint32_t rows, float *dlogits, struct cross_entropy_result *result);
 

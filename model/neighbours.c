@@ -16,6 +16,9 @@
 
 enum { QUERY_TILE = 64, BANK_TILE = 512, NORM_TASK = 1024 };
 
+/* Of a row: the product of two is a finite float32. */
+#define LENGTH_MOST 1e18
+
 struct query {
 	struct neighbour *best; /* [2 k] */
 	size_t count;
@@ -145,7 +148,7 @@ static void norm_task(void *ctx, size_t task, unsigned thread)
 		for (unsigned c = 0; c < rows->dim; c++)
 			sum += (double)x[c] * (double)x[c];
 		double norm = sqrt(sum);
-		rows->inverse[row] = isfinite(norm) ? (float)(1 / (norm < 1e-12 ? 1e-12 : norm)) : NAN;
+		rows->inverse[row] = norm < LENGTH_MOST ? (float)(1 / (norm < 1e-12 ? 1e-12 : norm)) : NAN;
 	}
 }
 
@@ -158,7 +161,8 @@ static int rows_measure(struct rows *rows, struct team *team, const char *name, 
 	for (size_t row = 0; row < rows->count; row++)
 		if (!isfinite(rows->inverse[row]))
 			return error_set(err, ERROR_NUMERIC,
-				"knn: the features of record %zu of the %s set are not finite", row, name);
+				"knn: the features of record %zu of the %s set are not finite, or over 1e18", row,
+				name);
 	return 0;
 }
 

@@ -19,8 +19,8 @@ struct neighbour {
 typedef void neighbours_see(void *ctx, size_t query, const struct neighbour *nearest, unsigned thread);
 
 /* bank: [bank_count][dim], queries: [query_count][dim], of any length; 0 < k <= bank_count < 2^32. Memory: tiles of a
- * thread, and four bytes a row. ERROR_NUMERIC when a row is not finite (messages call the bank "train", the queries
- * "test"), ERROR_USAGE, ERROR_MEMORY. The same neighbours for any team. */
+ * thread, and four bytes a row. ERROR_NUMERIC when a row is not finite or longer than 1e18 (messages call the bank
+ * "train", the queries "test"), ERROR_USAGE, ERROR_MEMORY. The same neighbours for any team. */
 int neighbours_find(struct team *team, unsigned dim, const float *bank, size_t bank_count, const float *queries,
 	size_t query_count, unsigned k, neighbours_see *see, void *ctx, struct error *err);
 

@@ -44,15 +44,12 @@ void probe_ridge_grid(double ridges[45]);
 
 /* The SGD protocol's classifier: weights [classes][dim] and bias from zero, Nesterov momentum 0.9, no decay. */
 struct probe_sgd;
-struct probe_sgd *probe_sgd_create(unsigned dim, unsigned classes, uint32_t max_rows, struct error *err);
-/* The same from an arena, and then the arena's: not for probe_sgd_destroy(). */
-struct probe_sgd *probe_sgd_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err);
+/* From the arena, and then the arena's; arena NULL: for probe_sgd_destroy(). */
+struct probe_sgd *probe_sgd_create(struct arena *arena, unsigned dim, unsigned classes, struct error *err);
 void probe_sgd_destroy(struct probe_sgd *probe);
-/* One step on a batch; returns the mean cross-entropy before the step. */
-double probe_sgd_step(struct probe_sgd *probe, struct team *team, const float *features, const int32_t *labels,
-	uint32_t rows, double rate);
-/* The same on rows as probe_data has them; predicted: by the weights before the step. Allocates nothing. */
-double probe_sgd_learn(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate);
+/* One step on a batch; returns the mean cross-entropy before the step. predicted: by the weights before the step.
+ * Allocates nothing. */
+double probe_sgd_step(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate);
 void probe_sgd_score(
 	struct probe_sgd *probe, struct team *team, const struct probe_data *test, struct probe_score *score);
 

@@ -16,13 +16,7 @@ struct probe_sgd {
 	double *sum;  /* the gradient, likewise */
 };
 
-struct probe_sgd *probe_sgd_create(unsigned dim, unsigned classes, uint32_t max_rows, struct error *err)
-{
-	(void)max_rows; /* memory does not depend on it */
-	return probe_sgd_create_in(NULL, dim, classes, err);
-}
-
-struct probe_sgd *probe_sgd_create_in(struct arena *arena, unsigned dim, unsigned classes, struct error *err)
+struct probe_sgd *probe_sgd_create(struct arena *arena, unsigned dim, unsigned classes, struct error *err)
 {
 	struct probe_sgd *probe = probe_alloc(arena, 1, sizeof *probe, err);
 	if (!probe)
@@ -61,14 +55,7 @@ static const double *widen(struct probe_sgd *probe)
 	return probe->wide;
 }
 
-double probe_sgd_step(struct probe_sgd *probe, struct team *team, const float *features, const int32_t *labels,
-	uint32_t rows, double rate)
-{
-	struct probe_data batch = {.features = features, .labels = labels, .count = rows};
-	return probe_sgd_learn(probe, team, &batch, rate);
-}
-
-double probe_sgd_learn(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate)
+double probe_sgd_step(struct probe_sgd *probe, struct team *team, const struct probe_data *batch, double rate)
 {
 	double loss = softmax_gradient(probe->softmax, team, batch, widen(probe), probe->sum);
 	for (size_t i = 0; i < probe->count; i++)

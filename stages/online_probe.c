@@ -28,7 +28,7 @@ struct online_probe *online_probe_create(struct arena *arena, unsigned dim, unsi
 	probe->predicted = arena_alloc(arena, "online probe", max_rows, sizeof(int32_t), 0, err);
 	if (!probe->features || !probe->labels || !probe->predicted)
 		return NULL;
-	probe->sgd = probe_sgd_create_in(arena, dim, classes, err);
+	probe->sgd = probe_sgd_create(arena, dim, classes, err);
 	return probe->sgd ? probe : NULL;
 }
 
@@ -57,7 +57,7 @@ struct online_probe_step online_probe_learn(
 		.count = rows,
 		.predicted = probe->predicted,
 	};
-	probe_sgd_learn(probe->sgd, team, &data, schedule_rate(probe->schedule, step));
+	probe_sgd_step(probe->sgd, team, &data, schedule_rate(probe->schedule, step));
 	for (size_t row = 0; row < rows; row++)
 		result.hits += probe->predicted[row] == probe->labels[row];
 	return result;

@@ -44,6 +44,29 @@ fails() {
 	[ ! -s "$dir/stdout" ] || { echo "something on stdout"; return 1; }
 }
 
+# stopped SIGNAL RUN COMMAND...: starts the command, a training run into RUN, and stops it once it has saved. Several tries, since a
+# run may be over by then; fails when none was stopped. The exit code is in $code. A function that puts ${replace_shell:-} before
+# the program's name can be the command, so that the signal is the program's.
+stopped() {
+	stop_signal=$1
+	stop_run=$2
+	shift 2
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		rm -rf "$stop_run"
+		replace_shell="exec" "$@" &
+		pid=$!
+		while [ ! -e "$stop_run/checkpoint.safetensors" ] && kill -0 "$pid" 2>/dev/null; do
+			sleep 0.01
+		done
+		kill "-$stop_signal" "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+		code=$?
+		[ "$code" -eq 0 ] || return 0
+	done
+	echo "ten runs ended before they could be stopped"
+	return 1
+}
+
 tap_end() {
 	echo "1..$count"
 	[ "$failures" -eq 0 ]

@@ -159,6 +159,10 @@ static void test_closed_forms(void **state)
 	f.logits[5] = INFINITY;
 	compute(&f, 2);
 	assert_true(!isfinite(f.result.loss));
+	f.logits[5] = 0;
+	f.logits[f.labels[0]] = INFINITY; /* as sure of the label as can be, and no number */
+	compute(&f, 2);
+	assert_true(!isfinite(f.result.loss));
 	destroy(&f);
 }
 

@@ -338,7 +338,7 @@ static void test_temperatures(void **state)
 			config.temperature = temperatures[k];
 			struct kind_problem p = kind_create(config, 66, 12);
 			draw_off_edges(&p, 0.5f);
-			check_kind(&p, fmax(2, 8 / config.temperature));
+			check_kind(&p, fmax(2, (config.normalize ? 1 : 8) / config.temperature));
 			kind_destroy(&p);
 		}
 }

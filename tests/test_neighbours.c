@@ -146,10 +146,12 @@ static void test_refused(void **state)
 	struct error err = {0};
 	assert_int_equal(neighbours_find(team, 2, rows, 2, rows, 2, 3, keep, &found, &err), ERROR_USAGE);
 	assert_int_equal(neighbours_find(team, 2, rows, 2, rows, 2, 0, keep, &found, &err), ERROR_USAGE);
-	err = (struct error){0};
-	float broken[2] = {1, INFINITY};
-	assert_int_equal(neighbours_find(team, 2, rows, 2, broken, 1, 2, keep, &found, &err), ERROR_NUMERIC);
-	assert_non_null(strstr(err.message, "record 0 of the test set"));
+	static const float broken[3][2] = {{1, INFINITY}, {NAN, 0}, {1e20F, 0}};
+	for (size_t i = 0; i < 3; i++) {
+		err = (struct error){0};
+		assert_int_equal(neighbours_find(team, 2, rows, 2, broken[i], 1, 2, keep, &found, &err), ERROR_NUMERIC);
+		assert_non_null(strstr(err.message, "record 0 of the test set"));
+	}
 	assert_int_equal(calls[0] + calls[1], 0);
 	team_destroy(team);
 }

@@ -325,7 +325,7 @@ static void test_sgd(void **state)
 	struct team *team = helper_team(2);
 	struct helper_data train = helper_data_create(ROWS * 3, DIM, CLASSES, 0.5, 1),
 			   test = helper_data_create(TEST, DIM, CLASSES, 0.5, 2);
-	struct probe_sgd *probe = probe_sgd_create(DIM, CLASSES, ROWS, &err);
+	struct probe_sgd *probe = probe_sgd_create(NULL, DIM, CLASSES, &err);
 	assert_non_null(probe);
 	double x[COUNT] = {0}, velocity[COUNT] = {0}, gradient[COUNT];
 	struct probe_score score;
@@ -338,15 +338,16 @@ static void test_sgd(void **state)
 			velocity[i] = 0.9 * velocity[i] + gradient[i];
 			x[i] -= rate * (gradient[i] + 0.9 * velocity[i]);
 		}
-		double loss = probe_sgd_step(probe, team, batch.features, batch.labels, ROWS, rate);
+		double loss = probe_sgd_step(probe, team, &batch, rate);
 		assert_true(fabs(loss - want) < 1e-6);
 		if (step == 0)
 			assert_true(fabs(loss - log(CLASSES)) < 1e-6);
 		probe_sgd_score(probe, team, &test.probe, &score);
 		assert_true(fabs(score.top1 - accuracy(&test.probe, x)) < 1e-9);
 	}
+	const struct probe_data first = {.features = train.features, .labels = train.labels, .count = ROWS};
 	for (size_t step = 0; step < 60; step++)
-		probe_sgd_step(probe, team, train.features, train.labels, ROWS, 0.05);
+		probe_sgd_step(probe, team, &first, 0.05);
 	probe_sgd_score(probe, team, &test.probe, &score);
 	assert_true(score.top1 > 50 && score.top5 > score.top1);
 	probe_sgd_destroy(probe);
@@ -362,7 +363,7 @@ static void test_sgd_ties(void **state)
 	struct error err = {0};
 	struct team *team = helper_team(1);
 	struct helper_data test = helper_data_create(TEST, DIM, CLASSES, 0.5, 2);
-	struct probe_sgd *probe = probe_sgd_create(DIM, CLASSES, 16, &err);
+	struct probe_sgd *probe = probe_sgd_create(NULL, DIM, CLASSES, &err);
 	assert_non_null(probe);
 	struct probe_score score;
 	double first = 0, first5 = 0;
@@ -453,9 +454,9 @@ static void test_predictions(void **state)
 			   test = helper_data_create(TEST_ROWS, DIM, CLASSES, 0.3, 2);
 	int32_t predicted[TEST_ROWS];
 	struct probe_score score;
-	struct probe_sgd *sgd = probe_sgd_create(DIM, CLASSES, 300, &err);
+	struct probe_sgd *sgd = probe_sgd_create(NULL, DIM, CLASSES, &err);
 	assert_non_null(sgd);
-	probe_sgd_step(sgd, team, train.features, train.labels, 300, 0.1);
+	probe_sgd_step(sgd, team, &train.probe, 0.1);
 	test.probe.predicted = predicted;
 	for (int method = 0; method < 3; method++) {
 		memset(predicted, 0x7f, sizeof predicted);

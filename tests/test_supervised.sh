@@ -43,18 +43,7 @@ threads() {
 }
 
 killed_and_resumed() {
-	for step in 1 7; do
-		run=$dir/killed-$step
-		replace_shell="exec" train "$run" --checkpoint-every 1 &
-		pid=$!
-		while [ ! -e "$run/checkpoint.safetensors" ] && kill -0 "$pid" 2>/dev/null; do
-			sleep 0.01
-		done
-		sleep 0.0$step
-		kill -9 "$pid" 2>/dev/null && echo "killed"
-		wait "$pid" 2>/dev/null
-		train "$run" --resume && same "$dir/reference" "$run" || return 1
-	done
+	stopped KILL "$dir/killed" train "$dir/killed" --checkpoint-every 1 && train "$dir/killed" --resume && same "$dir/reference" "$dir/killed"
 }
 
 fields() {
@@ -125,7 +114,8 @@ presets() {
 	finetune "$dir/tenth" --label-fraction 0.3 && recorded "$dir/tenth" epochs 30 && recorded "$dir/tenth" lr 0.05 &&
 		recorded "$dir/tenth" weight-decay 0 && recorded "$dir/tenth" warmup-epochs 0 && recorded "$dir/tenth" loss cross-entropy &&
 		recorded "$dir/tenth" optimizer sgd && recorded "$dir/tenth" width 0.125 && recorded "$dir/tenth" size 12 && recorded "$dir/tenth" stem cifar &&
-		finetune "$dir/hundredth" --label-fraction 0.06 --batch 10 && recorded "$dir/hundredth" epochs 60 &&
+		finetune "$dir/large" --size 40 --epochs 1 && recorded "$dir/large" lr 0.05 && recorded "$dir/large" weight-decay 0 &&
+		recorded "$dir/large" size 40 && finetune "$dir/hundredth" --label-fraction 0.06 --batch 10 && recorded "$dir/hundredth" epochs 60 &&
 		[ "$(wc -l <"$dir/tenth/metrics.jsonl")" -eq 30 ] && [ "$(wc -l <"$dir/hundredth/metrics.jsonl")" -eq 60 ] || return 1
 	# 17 images of each class by 0.3 of 170: 51, so 3 steps of 16.
 	grep -q '"step": 90,' "$dir/tenth/metrics.jsonl"
@@ -138,8 +128,31 @@ as_train() {
 }
 
 resumed() {
-	finetune "$dir/tenth" --resume --label-fraction 0.3 && fails 1 "--label-fraction is 0.2.* now, but was" finetune "$dir/tenth" --resume --label-fraction 0.2 &&
+	# The same start under another name.
+	"$ringclr" finetune "$dir/./start" --train "$dir/train.ring" -o "$dir/tenth" --batch 16 --quiet --resume &&
+		finetune "$dir/tenth" --resume --label-fraction 0.3 && fails 1 "--label-fraction is 0.2.* now, but was" finetune "$dir/tenth" --resume --label-fraction 0.2 &&
 		fails 1 "began from" "$ringclr" finetune "$dir/reference" --train "$dir/train.ring" -o "$dir/tenth" --resume
+}
+
+# What a run takes from weights that normalise their input, it keeps.
+normalised() {
+	"$ringclr" train "$dir/train.ring" -o "$dir/imagenet" $small --epochs 1 --head-dim 16 --input imagenet || return 1
+	for run in once twice; do
+		set -- "$ringclr" finetune "$dir/imagenet" --train "$dir/train.ring" -o "$dir/$run" --batch 16 --epochs 8 --quiet
+		if [ $run = once ]; then
+			"$@" || return 1
+		else
+			stopped KILL "$dir/twice" "$@" --checkpoint-every 1 && "$@" --resume && same "$dir/once" "$dir/twice" || return 1
+		fi
+	done
+	grep -aq '"input_mean":"0.485' "$dir/twice/checkpoint.safetensors"
+}
+
+# The test images may have moved; they may not be others.
+moved_test() {
+	cp -r "$dir/reference" "$dir/moved" && cp "$dir/test.ring" "$dir/elsewhere.ring" && train "$dir/moved" --resume --test "$dir/elsewhere.ring" &&
+		fails 1 "holds other images than when this run began" train "$dir/moved" --resume --test "$dir/train.ring" &&
+		fails 1 "began without --test" "$ringclr" train "$dir/train.ring" -o "$dir/start" $small --epochs 1 --head-dim 16 --seed 5 --resume --test "$dir/test.ring"
 }
 
 # The subset and the start matter, and the seed of the draw.
@@ -167,7 +180,10 @@ unlabelled() {
 	fails 1 "flat.ring: the images have no classes" "$ringclr" train "$dir/flat.ring" -o "$dir/none" --loss cross-entropy --quiet --batch 4 || return 1
 	cp -r "$dir/images/train" "$dir/some" && cp "$dir/images/train/disc/"*0.png "$dir/some/" && "$ringclr" pack "$dir/some" -o "$dir/some.ring" || return 1
 	fails 1 "some.ring: image '.*png' has no label" "$ringclr" train "$dir/some.ring" -o "$dir/none" --loss cross-entropy --quiet --batch 4 &&
-		"$ringclr" train "$dir/some.ring" -o "$dir/labelled" --loss cross-entropy $small --epochs 1 --label-fraction 0.9
+		"$ringclr" train "$dir/some.ring" -o "$dir/labelled" --loss cross-entropy $small --epochs 1 --label-fraction 0.9 || return 1
+	# Of the test images too, and before the first step.
+	fails 1 "some.ring: image '.*png' has no label, which evaluation needs" "$ringclr" train "$dir/train.ring" -o "$dir/late" $small --test "$dir/some.ring" &&
+		[ ! -e "$dir/late/checkpoint.safetensors" ]
 }
 
 refused() {
@@ -205,6 +221,8 @@ ok "the supervised defaults, and options that are given" defaults
 ok "finetune: the protocol's presets" presets
 ok "finetune is train with other defaults: the same bytes" as_train
 ok "a finished run resumes to itself; not with another start or fraction" resumed
+ok "killed and resumed: input that --init's weights normalise" normalised
+ok "--resume knows test images that have moved" moved_test
 ok "--split-seed draws other images" different
 ok "--init-from head1: any threads, bf16, again and on to NT-Xent" heads
 ok "another size than the run's" other_size

@@ -48,7 +48,7 @@ strong = --views "crop flip color gray" --strength 1
 [evaluate]
 near = eval --method knn --knn-k 20
 linear =
-[paper numbers]
+[paper numbers tiny]
 caption = made up
 0.1, plain = 12.5
 END
@@ -346,6 +346,11 @@ s/^plain = .*/plain = crop flop/|cell temperature=0.1,look=plain: --views.*no op
 s/--strength 1/--strength/|wrong.ini:30: \[axis look\] strong: --strength needs a value
 s/gray" /gray /|wrong.ini:30: .*a " is not closed
 s/{look}/{look} {lock}/|wrong.ini: --views of cell .*{lock} is no axis and no run to prepare
+s/--knn-k 20/--knn-k 20 --features {lock}/|wrong.ini: --features of \[evaluate\] near: {lock} is no axis
+s/^near = eval/ne\/ar = eval/|wrong.ini:32: a value is called by letters, digits, - and _, not 'ne\/ar'
+s/^\[paper .*/[prepare ..]/|wrong.ini:35: a run to prepare is called by letters
+s/^\[paper .*/[prepare start]/;s/^caption.*/views = crop/;s/^0.1, plain = .*/init = {look}/|--init of \[prepare\] start: {look} is an axis, and this run is of no cell
+s/^\[paper .*/[paper numbers large]/|wrong.ini:35: \[paper numbers large\]
 s/eval --method/evaluate --method/|wrong.ini:32: \[evaluate\] near: 'evaluate --method.* is neither
 s/--knn-k 20/--knn 20/|wrong.ini:32: \[evaluate\] near: --knn: no such option; did you mean --knn-k
 s/^0.1, plain = 12.5/0.2, plain = 12.5/|wrong.ini:36: .*axis temperature has no value '0.2'

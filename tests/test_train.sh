@@ -58,28 +58,9 @@ killed_and_resumed() {
 	train "$run" --resume --checkpoint-every 2 && same "$run"
 }
 
-# Starts a run in the background, waits for its first checkpoint, and stops it there with the signal; $code is its exit status. On
-# a machine that looks away the run may be over by then: a few tries.
-stop_run() {
-	for _ in 1 2 3 4 5; do
-		rm -rf "$1"
-		replace_shell="exec" train "$1" --checkpoint-every 1 &
-		pid=$!
-		while [ ! -e "$1/checkpoint.safetensors" ] && kill -0 "$pid" 2>/dev/null; do
-			sleep 0.01
-		done
-		kill "-$2" "$pid" 2>/dev/null
-		wait "$pid" 2>/dev/null
-		code=$?
-		[ "$code" -eq 0 ] || return 0
-	done
-	echo "five runs ended before they could be stopped"
-	return 1
-}
-
 interrupted_and_resumed() {
 	run=$dir/interrupted
-	stop_run "$run" INT || return 1
+	stopped INT "$run" train "$run" --checkpoint-every 1 || return 1
 	[ "$code" -eq 130 ] || { echo "exit $code, wanted 130"; return 1; }
 	train "$run" --resume && same "$run"
 }
@@ -87,7 +68,7 @@ interrupted_and_resumed() {
 # A checkpoint that cannot be written (here: over a limit on file sizes) leaves the last good one.
 full_disk() {
 	run=$dir/full
-	stop_run "$run" KILL || return 1
+	stopped KILL "$run" train "$run" --checkpoint-every 1 || return 1
 	cp "$run/checkpoint.safetensors" "$dir/kept"
 	(
 		trap '' XFSZ

@@ -50,19 +50,15 @@ told() {
 
 # A run that stopped within an epoch, its checkpoint and record as they were before losses and metrics: that epoch's line lacks them, the next ones not.
 older_checkpoint() {
-	for delay in 0.2 0.3 0.4 0.25 0.35 0.5 0.6 0.8; do
-		rm -rf "$dir/old"
-		(exec env --default-signal=INT "$ringclr" train "$dir/train.ring" -o "$dir/old" --size 16 --width 0.125 --batch 32 --epochs 12 \
-			--warmup-epochs 1 --head-dim 16 --quiet --json >"$dir/stopped" 2>/dev/null) &
-		pid=$!
-		sleep "$delay"
-		kill -INT "$pid" 2>/dev/null
-		wait "$pid"
-		step=$(sed -n 's/.*"step": *\([0-9]*\).*/\1/p' "$dir/stopped")
+	step=0
+	for every in 2 3 4 6 7 8 9 2 3 4; do
+		stopped INT "$dir/old" env --default-signal=INT "$ringclr" train "$dir/train.ring" -o "$dir/old" --size 16 --width 0.125 --batch 32 \
+			--epochs 12 --warmup-epochs 1 --head-dim 16 --quiet --json --checkpoint-every "$every" >"$dir/stopped" 2>/dev/null || return 1
+		step=$(sed -n 's/.*"step": *\([0-9]*\).*/\1/p' "$dir/stopped" | tail -n 1)
 		[ "${step:-0}" -gt 0 ] && [ "$step" -lt 50 ] && [ $((step % 5)) -ne 0 ] && break
 		step=0
 	done
-	[ "$step" -gt 0 ] || { echo "no run stopped within an epoch"; return 77; }
+	[ "$step" -gt 0 ] || { echo "no run stopped within an epoch"; return 1; }
 	python3 - "$dir/old/checkpoint.safetensors" "$dir/old/run.json" <<'END' || return 1
 import json
 import struct

@@ -10,7 +10,7 @@ set -u
 train() {
 	run=$1
 	shift
-	"$ringclr" train "$dir/train.ring" -o "$run" --size 16 --width 0.125 --batch 32 --epochs 3 --warmup-epochs 1 --head-dim 16 \
+	${replace_shell:-} "$ringclr" train "$dir/train.ring" -o "$run" --size 16 --width 0.125 --batch 32 --epochs 3 --warmup-epochs 1 --head-dim 16 \
 		--quiet "$@"
 }
 
@@ -62,20 +62,14 @@ threads() {
 	train "$dir/threads" --probe --threads 3 --loader-threads 2 --io pread && same "$dir/threads"
 }
 
-# Killed within an epoch, whose accuracy so far is in the checkpoint. The run may be over by then: a few tries.
+# Killed within an epoch, whose accuracy so far is in the checkpoint.
 resumed() {
-	for _ in 1 2 3 4 5; do
-		rm -rf "$dir/killed"
-		"$ringclr" train "$dir/train.ring" -o "$dir/killed" --size 16 --width 0.125 --batch 32 --epochs 3 --warmup-epochs 1 \
-			--head-dim 16 --quiet --probe --checkpoint-every 1 &
-		pid=$!
-		while [ ! -e "$dir/killed/checkpoint.safetensors" ] && kill -0 "$pid" 2>/dev/null; do
-			sleep 0.01
-		done
-		kill -9 "$pid" 2>/dev/null
-		wait "$pid" 2>/dev/null || break
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		stopped KILL "$dir/killed" train "$dir/killed" --probe --checkpoint-every 1 || return 1
+		within=$(grep -ca '"step":"\([1-46-9]\|1[1-4]\)"' "$dir/killed/checkpoint.safetensors")
+		[ "$within" -eq 0 ] || break
 	done
-	grep -qa '"step":"\([1-46-9]\|1[1-4]\)"' "$dir/killed/checkpoint.safetensors" && echo "stopped within an epoch"
+	[ "$within" -gt 0 ] || { echo "no run was killed within an epoch"; return 1; }
 	fails 1 probe train "$dir/killed" --resume --no-probe || return 1
 	train "$dir/killed" --resume && same "$dir/killed"
 }

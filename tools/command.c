@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "io/atomic_file.h"
 #include "pipeline/nearest.h"
@@ -105,6 +106,13 @@ void command_catch_interrupts(void)
 bool command_interrupted(void)
 {
 	return atomic_load_explicit(&interrupted, memory_order_relaxed) != 0;
+}
+
+bool command_same_file(const char *a, const char *b)
+{
+	struct stat first, second;
+	return strcmp(a, b) == 0 || (stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+					    first.st_ino == second.st_ino);
 }
 
 int command_check_outputs(const struct command_output *outputs, size_t count, struct error *err)

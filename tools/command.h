@@ -87,6 +87,9 @@ struct command_output {
 };
 int command_check_outputs(const struct command_output *outputs, size_t count, struct error *err);
 
+/* Whether two paths are one file; equal ones are, also where none is there. */
+bool command_same_file(const char *a, const char *b);
+
 /* SIGINT, SIGTERM and SIGHUP from now on only set a flag; the second SIGINT kills as usual. */
 void command_catch_interrupts(void);
 bool command_interrupted(void);

@@ -92,6 +92,17 @@ static int check_options(const struct eval_job *job, struct error *err)
 		return error_set(err, ERROR_USAGE,
 			"--views is what --method linear --solver sgd trains on; the others see the centre of each "
 			"image");
+	if (o->method != METHOD_LINEAR && options_given(parsed, "solver"))
+		return error_set(
+			err, ERROR_USAGE, "--solver is of --method linear: leave it out, or choose that method");
+	static const char *const of_sgd[] = {"epochs", "batch", "lr"};
+	for (size_t i = 0; !by_sgd(o) && i < sizeof of_sgd / sizeof of_sgd[0]; i++)
+		if (options_given(parsed, of_sgd[i]))
+			return error_set(err, ERROR_USAGE,
+				"--%s is of --method linear --solver sgd: leave it out, or choose that solver",
+				of_sgd[i]);
+	if (o->method != METHOD_KNN && options_given(parsed, "knn-k"))
+		return error_set(err, ERROR_USAGE, "--knn-k is of --method knn: leave it out, or choose that method");
 	if (o->label_fraction <= 0)
 		return error_set(err, ERROR_USAGE, "--label-fraction must be more than 0");
 	if (o->label_fraction < 1 && o->limit_images)
@@ -113,9 +124,10 @@ static int check_options(const struct eval_job *job, struct error *err)
 	if (o->method == METHOD_HEAD_STUDY || by_sgd(o))
 		return error_set(err, ERROR_USAGE,
 			"features from files are scored by --method knn, or linear with --solver lbfgs");
-	if (o->train || o->test || parsed->operand_count || o->limit_images || o->label_fraction < 1)
+	if (o->train || o->test || parsed->operand_count || o->limit_images || o->label_fraction < 1 ||
+		options_given(parsed, "features"))
 		return error_set(err, ERROR_USAGE,
-			"features from files are scored as they are: without an encoder, --train, --test, "
+			"features from files are scored as they are: without an encoder, --features, --train, --test, "
 			"--limit-images and --label-fraction");
 	return 0;
 }
@@ -189,6 +201,7 @@ static int create_protocol(struct eval_job *job, struct error *err)
 		.dim = job->encoder.dim,
 		.tap = job->encoder.tap,
 		.knn_k = (unsigned)o->knn_k,
+		.train_streams = by_sgd(o),
 	};
 	int code = evaluator_create(&job->evaluator, &job->runtime, &config, err);
 	job->data.dim = job->encoder.dim;

@@ -12,12 +12,9 @@ static int sgd_step(void *ctx, uint64_t first, const struct batch *batch, const 
 {
 	struct eval_job *job = ctx;
 	(void)first;
-	for (uint32_t i = 0; i < batch->images; i++)
-		if (batch->label[i] < 0)
-			return error_set(err, ERROR_MISMATCH,
-				"%s: holds images without a label; evaluation needs one for each", job->options.train);
+	const struct probe_data rows = {.features = features, .labels = batch->label, .count = batch->images};
 	double rate = schedule_rate(&job->schedule, job->step++);
-	double loss = probe_sgd_step(job->probe, job->runtime.team, features, batch->label, batch->images, rate);
+	double loss = probe_sgd_step(job->probe, job->runtime.team, &rows, rate);
 	if (job->step % 100 == 0 || job->step == job->steps)
 		fprintf(stderr, "probe: step %" PRIu64 "/%" PRIu64 "  loss %.4f\n", job->step, job->steps, loss);
 	return command_interrupted() ? error_set(err, ERROR_INTERRUPTED, "stopped") : 0;
@@ -44,7 +41,7 @@ int eval_sgd_create(struct eval_job *job, struct error *err)
 	schedule_init(
 		&job->schedule, o->lr, SCHEDULE_LINEAR, o->batch, epoch_plan_length(config.plan), (double)o->epochs, 0);
 	loader_span(job->loader, 0, job->steps);
-	job->probe = probe_sgd_create(job->encoder.dim, job->evaluator.classes, (uint32_t)o->batch, err);
+	job->probe = probe_sgd_create(NULL, job->encoder.dim, job->evaluator.classes, err);
 	return job->probe ? 0 : err->code;
 }
 

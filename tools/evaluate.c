@@ -38,13 +38,32 @@ const struct epoch_plan *evaluator_plan(
 	return evaluator->plans[2];
 }
 
+/* Images without a label (-1) teach a probe nothing and cannot be scored. */
+static int check_labels(const struct shard_set *set, const struct epoch_plan *plan, struct error *err)
+{
+	uint64_t count = epoch_plan_length(plan);
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t number = epoch_plan_record(plan, 0, i);
+		const struct shard_record *record = shard_set_record(set, number);
+		unsigned shard;
+		uint32_t local;
+		if (record->label >= 0)
+			continue;
+		shard_set_locate(set, number, &shard, &local);
+		return error_set(err, ERROR_MISMATCH,
+			"%s: image '%s' has no label, which evaluation needs: pack class folders, or leave it out",
+			shard_path(shard_set_at(set, shard)), record->key);
+	}
+	return 0;
+}
+
 /* One set's loader and table. */
 static int create_side(struct evaluator *evaluator, int side, struct error *err)
 {
 	struct runtime *runtime = evaluator->runtime;
 	const struct shard_set *set = side ? evaluator->config.test : evaluator->config.train;
 	evaluator->plans[side] = create_plan(evaluator, side, EPOCH_SEQUENTIAL, 0, err);
-	if (!evaluator->plans[side])
+	if (!evaluator->plans[side] || check_labels(set, evaluator->plans[side], err) < 0)
 		return err->code;
 	uint64_t count = epoch_plan_length(evaluator->plans[side]);
 	struct loader_config config = runtime_loader_config(runtime);
@@ -57,6 +76,8 @@ static int create_side(struct evaluator *evaluator, int side, struct error *err)
 		return err->code;
 	struct encode_table *table = &evaluator->tables[side];
 	table->dim = evaluator->config.dim;
+	if (side == 0 && evaluator->config.train_streams)
+		return 0;
 	table->features = arena_alloc(runtime->arena, "features", count * table->dim, sizeof(float), 0, err);
 	table->labels = arena_alloc(runtime->arena, "features", count, sizeof(int32_t), 0, err);
 	return table->features && table->labels ? 0 : err->code;
@@ -84,25 +105,12 @@ void evaluator_destroy(struct evaluator *evaluator)
 		epoch_plan_destroy(evaluator->plans[i]);
 }
 
-/* Records without a label (-1) teach a probe nothing and cannot be scored. */
-static int check_labels(const struct evaluator *evaluator, int side, struct error *err)
-{
-	const struct encode_table *table = &evaluator->tables[side];
-	for (uint64_t i = 0; i < table->count; i++)
-		if (table->labels[i] < 0)
-			return error_set(err, ERROR_MISMATCH,
-				"%s: holds images without a label; evaluation needs one for each",
-				shard_path(shard_set_at(side ? evaluator->config.test : evaluator->config.train, 0)));
-	return 0;
-}
-
 int evaluator_encode(struct evaluator *evaluator, int side, struct net *net, struct error *err)
 {
 	struct runtime *runtime = evaluator->runtime;
 	loader_once(evaluator->loaders[side]);
-	int code = encode_tap(evaluator->loaders[side], net, evaluator->config.tap, runtime->team, runtime->placement,
+	return encode_tap(evaluator->loaders[side], net, evaluator->config.tap, runtime->team, runtime->placement,
 		encode_keep, &evaluator->tables[side], err);
-	return code < 0 ? code : check_labels(evaluator, side, err);
 }
 
 struct classifying {
@@ -136,7 +144,7 @@ int evaluator_classify(struct evaluator *evaluator, struct net *net, double *top
 		evaluator->loaders[1], net, runtime->team, runtime->placement, classify_batch, &classifying, err);
 	if (code == 0)
 		*top1 = 100 * (double)classifying.hits / (double)evaluator->tables[1].count;
-	return code < 0 ? code : check_labels(evaluator, 1, err);
+	return code;
 }
 
 struct probe_data evaluator_data(const struct evaluator *evaluator, int side)

@@ -18,6 +18,7 @@ struct evaluate_config {
 	unsigned dim;	  /* columns of the features */
 	enum net_tap tap; /* which features: h, unless said */
 	unsigned knn_k;
+	bool train_streams; /* the training images go by, through evaluator_plan()'s loader: no table of them */
 };
 
 struct evaluator {
@@ -30,7 +31,8 @@ struct evaluator {
 	unsigned classes;
 };
 
-/* Loaders and tables from the runtime's arena. ERROR_MISMATCH when classes differ or images have no labels. */
+/* Loaders and tables from the runtime's arena. ERROR_MISMATCH when classes differ or an image has no label: what would
+ * fail a run at its end is said at its beginning. */
 int evaluator_create(
 	struct evaluator *evaluator, struct runtime *runtime, const struct evaluate_config *config, struct error *err);
 void evaluator_destroy(struct evaluator *evaluator);

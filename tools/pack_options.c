@@ -226,14 +226,6 @@ const struct option_table command_append_table = {
 		    "ringclr append train.json more.tar --shard-size 1G\n",
 };
 
-/* Whether two names are one file. */
-static bool same_file(const char *a, const char *b)
-{
-	struct stat first, second;
-	return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-	       first.st_ino == second.st_ino;
-}
-
 /* Finds out early that nothing could be written: the first pass over a large archive takes minutes. */
 static int check_output(const char *option, const char *output, struct error *err)
 {
@@ -261,13 +253,14 @@ static int check_outputs(const struct options *options, const struct pack_option
 		if (outputs[i].path == NULL)
 			continue;
 		for (unsigned in = 0; in < options->operand_count; in++) {
-			if (same_file(options->operands[in], outputs[i].path))
+			if (command_same_file(options->operands[in], outputs[i].path))
 				return error_set(
 					err, ERROR_USAGE, "%s %s is also an input", outputs[i].option, outputs[i].path);
 		}
 		for (size_t other = 0; other < i; other++) {
-			if (outputs[other].path != NULL && (strcmp(outputs[i].path, outputs[other].path) == 0 ||
-								   same_file(outputs[i].path, outputs[other].path)))
+			if (outputs[other].path != NULL &&
+				(strcmp(outputs[i].path, outputs[other].path) == 0 ||
+					command_same_file(outputs[i].path, outputs[other].path)))
 				return error_set(err, ERROR_USAGE, "%s and %s are the same file, %s",
 					outputs[other].option, outputs[i].option, outputs[i].path);
 		}

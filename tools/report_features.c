@@ -38,7 +38,8 @@ struct features {
 	const struct report_run *run;
 	struct runtime runtime;
 	struct side side[SIDES];
-	struct encoder encoder;
+	struct encoder encoder, untrained;
+	double floor; /* percent that kNN knows by the untrained net; NAN: no classes */
 	struct codec_context *codec;
 	unsigned k, classes;	   /* classes 0: none, or not the same in both sets */
 	struct neighbour *nearest; /* [test][k] */
@@ -110,12 +111,62 @@ static int prepare_side(struct features *f, unsigned which, uint64_t limit, stru
 	return side->table.features && side->table.labels && side->table.records ? 0 : err->code;
 }
 
-static int encode_side(struct features *f, unsigned which, struct error *err)
+static void keep_neighbours(void *ctx, size_t query, const struct neighbour *nearest, unsigned thread)
 {
-	struct side *side = &f->side[which];
-	loader_once(side->loader);
-	return encode_images(
-		side->loader, f->encoder.net, f->runtime.team, f->runtime.placement, keep, &side->table, err);
+	(void)thread;
+	const struct features *f = ctx;
+	memcpy(f->nearest + query * f->k, nearest, f->k * sizeof *nearest);
+}
+
+/* Features of both sides, and the nearest of each test image. */
+static int measure(struct features *f, const struct encoder *encoder, struct error *err)
+{
+	int code = 0;
+	for (unsigned which = 0; code == 0 && which < SIDES; which++) {
+		loader_once(f->side[which].loader);
+		code = encode_images(f->side[which].loader, encoder->net, f->runtime.team, f->runtime.placement, keep,
+			&f->side[which].table, err);
+	}
+	const struct encode_table *bank = &f->side[BANK].table, *test = &f->side[TEST].table;
+	return code < 0 ? code
+			: neighbours_find(f->runtime.team, encoder->dim, bank->features, bank->count, test->features,
+				  test->count, f->k, keep_neighbours, f, err);
+}
+
+static const char *unlabelled(const struct features *f)
+{
+	if (f->classes == 0)
+		return "training and test images do not have the same classes, or have none";
+	for (unsigned which = 0; which < SIDES; which++)
+		for (uint64_t i = 0; i < f->side[which].table.count; i++)
+			if (f->side[which].table.labels[i] < 0)
+				return "some of the images have no label";
+	return NULL;
+}
+
+/* What the neighbours of test image i vote for. votes: [classes], scratch. */
+static int32_t voted(const struct features *f, uint64_t i, double *votes)
+{
+	return neighbours_vote(
+		f->nearest + i * f->k, f->k, f->side[BANK].table.labels, f->classes, EVALUATE_KNN_TEMPERATURE, votes);
+}
+
+/* The floor (RECIPE: a random encoder's kNN). Leaves the tables for others to fill. */
+static int measure_floor(struct features *f, struct error *err)
+{
+	int code = measure(f, &f->untrained, err);
+	f->floor = NAN;
+	if (code < 0 || unlabelled(f))
+		return code;
+	double *votes = calloc(f->classes, sizeof *votes);
+	if (!votes)
+		return error_set(err, ERROR_MEMORY, "no memory for the votes of %u classes", f->classes);
+	uint64_t right = 0, count = f->side[TEST].table.count;
+	for (uint64_t i = 0; i < count; i++)
+		right += voted(f, i, votes) == f->side[TEST].table.labels[i];
+	free(votes);
+	f->floor = 100 * (double)right / (double)count;
+	return 0;
 }
 
 /* The classes of both sets, if they are the same ones. */
@@ -125,17 +176,13 @@ static unsigned common_classes(const struct features *f)
 	return shard_same_classes(bank, test) ? shard_classes(bank) : 0;
 }
 
-static void keep_neighbours(void *ctx, size_t query, const struct neighbour *nearest, unsigned thread)
-{
-	(void)thread;
-	const struct features *f = ctx;
-	memcpy(f->nearest + query * f->k, nearest, f->k * sizeof *nearest);
-}
-
 static int encode_both(struct features *f, struct error *err)
 {
-	static const struct encoder_options as_file = {.kind = ENCODER_TRAINED, .model = "resnet18"};
+	static const struct encoder_options as_file = {.kind = ENCODER_TRAINED, .model = "resnet18"},
+					    untrained = {.kind = ENCODER_RANDOM, .model = "resnet18", .seed = 1};
 	int code = encoder_open(&f->encoder, &f->runtime, &as_file, f->run->folder, ENCODE_ROWS, err);
+	if (code == 0)
+		code = encoder_open(&f->untrained, &f->runtime, &untrained, f->run->folder, ENCODE_ROWS, err);
 	const cJSON *limit = report_option(f->run->record, "limit-images");
 	uint64_t bank = f->options->bank_images;
 	if (cJSON_IsNumber(limit) && limit->valuedouble >= 1 && limit->valuedouble < (double)bank)
@@ -144,21 +191,19 @@ static int encode_both(struct features *f, struct error *err)
 		code = prepare_side(f, BANK, bank, err);
 	if (code == 0)
 		code = prepare_side(f, TEST, f->options->test_images, err);
-	for (unsigned which = 0; code == 0 && which < SIDES; which++)
-		code = encode_side(f, which, err);
 	if (code < 0)
 		return code;
-	size_t count = f->side[BANK].table.count, queries = f->side[TEST].table.count;
+	uint64_t count = epoch_plan_length(f->side[BANK].plan), queries = epoch_plan_length(f->side[TEST].plan);
 	f->k = count < NEIGHBOURS ? (unsigned)count : NEIGHBOURS;
 	f->classes = common_classes(f);
 	f->nearest = calloc(queries * f->k + 1, sizeof *f->nearest);
 	f->class_names = calloc(f->classes + 1, sizeof *f->class_names);
 	if (!f->nearest || !f->class_names)
-		return error_set(err, ERROR_MEMORY, "no memory for the neighbours of %zu images", queries);
+		return error_set(err, ERROR_MEMORY, "no memory for the neighbours of %" PRIu64 " images", queries);
 	for (unsigned c = 0; c < f->classes; c++)
 		f->class_names[c] = shard_class(shard_set_at(f->side[BANK].set, 0), c);
-	return neighbours_find(f->runtime.team, f->encoder.dim, f->side[BANK].table.features, count,
-		f->side[TEST].table.features, queries, f->k, keep_neighbours, f, err);
+	code = measure_floor(f, err);
+	return code < 0 ? code : measure(f, &f->encoder, err);
 }
 
 /* ---- Cards ---- */
@@ -191,9 +236,8 @@ static int put_views(struct features *f, struct error *err)
 						 : 1;
 	char note[400];
 	snprintf(note, sizeof note,
-		"Images with the crops outlined, and their views in the first epoch as training saw them: --views "
-		"'%.200s', "
-		"seed %" PRIu64 ".",
+		"Images of the training set with the crops outlined, and the views that a first epoch makes of them: "
+		"--views '%.200s', seed %" PRIu64 ".",
 		text, number);
 	html_card_begin(f->html, "Sample views", note, true);
 	int code = picture_put_views(f->html, f->codec, f->side[BANK].set, &policies, number, f->options->samples, err);
@@ -354,10 +398,10 @@ static int put_confused(struct features *f, const double *counts, struct error *
 /* counts, shares: [classes][classes], true class by the one taken for it. Returns how many were right. */
 static size_t count_votes(const struct features *f, double *counts, double *shares, double *votes)
 {
-	const struct encode_table *bank = &f->side[BANK].table, *test = &f->side[TEST].table;
+	const struct encode_table *test = &f->side[TEST].table;
 	size_t right = 0;
 	for (size_t i = 0; i < test->count; i++) {
-		int32_t taken = neighbours_vote(f->nearest + i * f->k, f->k, bank->labels, f->classes, 0.1, votes);
+		int32_t taken = voted(f, i, votes);
 		counts[(size_t)test->labels[i] * f->classes + (size_t)taken] += 1;
 		right += taken == test->labels[i];
 	}
@@ -369,17 +413,6 @@ static size_t count_votes(const struct features *f, double *counts, double *shar
 			shares[(size_t)r * f->classes + c] = sum > 0 ? counts[(size_t)r * f->classes + c] / sum : 0;
 	}
 	return right;
-}
-
-static const char *unlabelled(const struct features *f)
-{
-	if (f->classes == 0)
-		return "training and test images do not have the same classes, or have none";
-	for (unsigned which = 0; which < SIDES; which++)
-		for (uint64_t i = 0; i < f->side[which].table.count; i++)
-			if (f->side[which].table.labels[i] < 0)
-				return "some of the images have no label";
-	return NULL;
 }
 
 static int put_confusion(struct features *f, struct error *err)
@@ -397,9 +430,10 @@ static int put_confusion(struct features *f, struct error *err)
 	char note[300];
 	snprintf(note, sizeof note,
 		"%u neighbours of %" PRIu64 " training images vote for each of %" PRIu64
-		" test images: %.2f%% right. Rows: the true class; columns: what was voted%s.",
+		" test images: %.2f%% right, and %.2f%% by the same net before training. Rows: the true class; "
+		"columns: what was voted%s.",
 		f->k, f->side[BANK].table.count, f->side[TEST].table.count,
-		100 * (double)right / (double)f->side[TEST].table.count,
+		100 * (double)right / (double)f->side[TEST].table.count, f->floor,
 		f->classes > CONFUSION_MOST ? "; the pairs that are confused most" : "; images");
 	html_card_begin(f->html, "Confusion of kNN", note, false);
 	int code = 0;

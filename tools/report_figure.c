@@ -90,7 +90,16 @@ static void arrange(struct panel *panel, const struct grid_axis *axis, bool line
 	}
 }
 
-/* The number of the series of that name in another grid, or -1. */
+/* Whether the series at a place has anything to show. */
+static bool has_samples(const struct grid *grid, int x, size_t place)
+{
+	for (unsigned v = 0; v < grid->axis[x].count; v++)
+		if (!isnan(grid->mean[place + v * grid_stride(grid, (unsigned)x)]))
+			return true;
+	return false;
+}
+
+/* The number, among those that have something to show, of the series of that name in another grid, or -1. */
 static int series_number(const struct figure *figure, const struct grid *alike, const char *name)
 {
 	char other[NAME_BYTES];
@@ -98,10 +107,14 @@ static int series_number(const struct figure *figure, const struct grid *alike, 
 	if (x < 0)
 		return -1;
 	struct combinations some = combine(alike, x, -1);
-	for (size_t s = 0; s < some.count && s < PLOT_COLOURS; s++) {
-		combination(alike, &some, s, other);
+	int shown = 0;
+	for (size_t s = 0; s < some.count && shown < PLOT_COLOURS; s++) {
+		size_t place = combination(alike, &some, s, other);
+		if (!has_samples(alike, x, place))
+			continue;
 		if (strcmp(other, name) == 0)
-			return (int)s;
+			return shown;
+		shown++;
 	}
 	return -1;
 }
@@ -153,11 +166,8 @@ static void put_panel(struct html *html, const struct figure *figure, const stru
 	arrange(panel, &grid->axis[x], figure->kind == FIGURE_LINES);
 	for (size_t number = 0; number < some.count && shown < PLOT_COLOURS; number++) {
 		size_t place = combination(grid, &some, number, panel->names[shown]);
-		fill_series(panel, grid, x, place, shown);
-		bool any = false;
-		for (unsigned v = 0; v < grid->axis[x].count; v++)
-			any = any || !isnan(panel->y[shown][v]);
-		shown += any;
+		if (has_samples(grid, (int)x, place))
+			fill_series(panel, grid, x, place, shown++);
 	}
 	choose_colours(panel, figure, alike, shown);
 	for (unsigned v = 0; v < grid->axis[x].count; v++)

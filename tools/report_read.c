@@ -52,9 +52,9 @@ static cJSON *parse_lines(const char *path, const char *text, size_t bytes, stru
 		cJSON *object = json_object(line, (size_t)(stop - line));
 		if (!object) {
 			error_set(err, ERROR_FORMAT,
-				"%s:%lu: not a JSON object%s; a run that was cut off goes on with ringclr train "
-				"--resume, "
-				"which mends the file",
+				"%s:%lu: not a JSON object%s; go on with what wrote it and was cut off, which mends "
+				"the "
+				"file: 'ringclr train --resume', or the same 'ringclr sweep'",
 				path, number, stop == end ? " (the line is not whole)" : "");
 			cJSON_Delete(lines);
 			return NULL;

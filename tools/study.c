@@ -100,9 +100,11 @@ static int read_head(struct study *study, const char *source, const char *head, 
 {
 	const char *words[4] = {"", "", "", ""}, *rest = head;
 	unsigned count = 0;
-	if (strcmp(head, "paper numbers") == 0) {
-		words[count++] = "paper numbers";
-		rest = "";
+	static const char numbers[] = "paper numbers";
+	size_t bytes = sizeof numbers - 1;
+	if (strncmp(head, numbers, bytes) == 0 && (head[bytes] == '\0' || head[bytes] == ' ')) {
+		words[count++] = numbers;
+		rest = head + bytes;
 	}
 	while (count < 4 && (words[count] = study_piece(study, &rest, " ", err)) != NULL)
 		count++;

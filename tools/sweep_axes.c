@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pipeline/nearest.h"
 #include "tools/options_internal.h"
 #include "tools/sweep_plan.h"
 
@@ -68,18 +67,11 @@ static int read_meaning(struct sweep_plan *plan, struct sweep_axis *axis, struct
 		source, value->name, axis->name, axis->name, value->name, axis->name);
 }
 
-static bool good_name(const char *name)
-{
-	return *name != '\0' &&
-	       name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] == '\0';
-}
-
 static int read_axis(struct sweep_plan *plan, const struct study_line *line, struct error *err)
 {
 	struct study *study = &plan->study;
-	if (!good_name(line->name))
-		return error_set(err, ERROR_USAGE, "%s:%u: an axis is called by letters, digits, - and _, not '%s'",
-			study->path, line->line, line->name);
+	if (sweep_plan_check_name(plan, line, "an axis", line->name, err) < 0)
+		return err->code;
 	if (plan->axis_count == SWEEP_AXES)
 		return error_set(
 			err, ERROR_USAGE, "%s:%u: more than %d axes", study->path, line->line, (int)SWEEP_AXES);

@@ -59,8 +59,14 @@ const char *sweep_plan_fill(struct sweep_plan *plan, struct study *study, const 
 			if (!piece && is_prepared(plan, name))
 				piece = prepared ? prepared(ctx, name) : NULL;
 			else if (!piece) {
-				error_set(err, ERROR_USAGE, "%s: {%s} is no axis and no run to prepare ([prepare %s])",
-					source, name, name);
+				if (sweep_plan_axis(plan, name) >= 0)
+					error_set(err, ERROR_USAGE,
+						"%s: {%s} is an axis, and this run is of no cell: give it a value here",
+						source, name);
+				else
+					error_set(err, ERROR_USAGE,
+						"%s: {%s} is no axis and no run to prepare ([prepare %s])", source,
+						name, name);
 				return NULL;
 			}
 		}

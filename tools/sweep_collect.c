@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a finished run measured: every number of the last line of metrics.jsonl, and what `ringclr eval --json` said. */
+/* What a finished run measured: every number of the last line of metrics.jsonl but epoch,
+ * step and rate, and what `ringclr eval --json` said. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

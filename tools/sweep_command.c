@@ -56,12 +56,12 @@ static const char *prepared_path(void *ctx, const char *name)
 }
 
 /* An option that only may be there ("--quiet") goes before, so that a study can say otherwise. */
-static void push_options(
-	struct word_list *list, struct sweep *sweep, const struct study_options *options, unsigned seed)
+static void push_options(struct word_list *list, struct sweep *sweep, const struct sweep_cell *cell,
+	const struct study_options *options, unsigned seed)
 {
 	struct prepared_place place = {sweep, list, seed};
 	for (size_t i = 0; i < options->count; i++) {
-		const char *value = sweep_plan_fill(&sweep->plan, list->words, options->list[i].value, NULL,
+		const char *value = sweep_plan_fill(&sweep->plan, list->words, options->list[i].value, cell,
 			prepared_path, &place, options->list[i].name, list->err);
 		if (value)
 			push(list, study_print(list->words, list->err, "--%s=%s", options->list[i].name, value));
@@ -100,7 +100,7 @@ char **sweep_command(
 	}
 	if (cell >= 0)
 		push(&list, study_print(words, err, "--test=%s", test));
-	push_options(&list, sweep,
+	push_options(&list, sweep, cell >= 0 ? &sweep->plan.cells[cell] : NULL,
 		measure	    ? &measure->options
 		: cell >= 0 ? &sweep->plan.cells[cell].options
 			    : &sweep->plan.prepared[-1 - cell].options,

@@ -15,6 +15,16 @@ const char *sweep_plan_size_name(enum study_size size)
 	return size == STUDY_TINY ? "tiny" : "paper";
 }
 
+int sweep_plan_check_name(const struct sweep_plan *plan, const struct study_line *line, const char *what,
+	const char *name, struct error *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	if (*name != '\0' && name[strspn(name, letters)] == '\0')
+		return 0;
+	return error_set(err, ERROR_USAGE, "%s:%u: %s is called by letters, digits, - and _, not '%s'",
+		plan->study.path, line->line, what, name);
+}
+
 unsigned sweep_plan_run_count(const struct sweep_plan *plan)
 {
 	unsigned count = 0;
@@ -54,6 +64,8 @@ static int read_prepared(struct sweep_plan *plan, const struct study_options *ba
 		if (plan->prepared_count == SWEEP_PREPARED)
 			return error_set(err, ERROR_USAGE, "%s:%u: more than %d runs to prepare", study->path,
 				line->line, (int)SWEEP_PREPARED);
+		if (sweep_plan_check_name(plan, line, "a run to prepare", line->argument, err) < 0)
+			return err->code;
 		struct sweep_prepared *prepared = &plan->prepared[plan->prepared_count++];
 		prepared->name = line->argument;
 		char source[512];
@@ -73,6 +85,8 @@ static int read_prepared(struct sweep_plan *plan, const struct study_options *ba
 static int read_measure(struct sweep_plan *plan, const struct study_line *line, struct error *err)
 {
 	struct study *study = &plan->study;
+	if (sweep_plan_check_name(plan, line, "a value", line->name, err) < 0)
+		return err->code;
 	if (plan->measure_count == SWEEP_MEASURES)
 		return error_set(
 			err, ERROR_USAGE, "%s:%u: more than %d values", study->path, line->line, (int)SWEEP_MEASURES);
@@ -114,6 +128,26 @@ static int read_measures(struct sweep_plan *plan, struct error *err)
 	for (unsigned i = 0; i < 2 && code == 0 && none; i++)
 		code = read_measure(plan, &fallback[i], err);
 	return code;
+}
+
+/* Every {NAME} can be filled in: in runs to prepare, which are of no cell, and in what is measured of one. */
+static int check_places(struct sweep_plan *plan, struct error *err)
+{
+	char source[512];
+	for (unsigned i = 0; i < plan->prepared_count + plan->measure_count; i++) {
+		bool prepared = i < plan->prepared_count;
+		const struct study_options *options =
+			prepared ? &plan->prepared[i].options : &plan->measures[i - plan->prepared_count].options;
+		const char *name = prepared ? plan->prepared[i].name : plan->measures[i - plan->prepared_count].name;
+		for (size_t j = 0; j < options->count; j++) {
+			snprintf(source, sizeof source, "%s: --%s of %s %s", plan->study.path, options->list[j].name,
+				prepared ? "[prepare]" : "[evaluate]", name);
+			if (!sweep_plan_fill(plan, &plan->study, options->list[j].value,
+				    prepared ? NULL : &plan->cells[0], NULL, NULL, source, err))
+				return err->code;
+		}
+	}
+	return 0;
 }
 
 static int read_seeds(struct sweep_plan *plan, const char *given, struct error *err)
@@ -208,6 +242,8 @@ static int make(struct sweep_plan *plan, struct study_options *base, struct stud
 		code = sweep_plan_cells(plan, base, err);
 	if (code == 0)
 		code = read_measures(plan, err);
+	if (code == 0)
+		code = check_places(plan, err);
 	if (code == 0)
 		code = read_seeds(plan, seeds, err);
 	return code < 0 ? code : sweep_plan_figure(plan, err);

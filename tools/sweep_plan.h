@@ -84,6 +84,9 @@ int sweep_plan_cells(struct sweep_plan *plan, const struct study_options *base, 
 int sweep_plan_figure(struct sweep_plan *plan, struct error *err); /* sweep_figure.c */
 
 int sweep_plan_axis(const struct sweep_plan *plan, const char *name); /* its place; -1: none */
+/* ERROR_USAGE when name, from that line, is none for "an axis" or what else it is of: it becomes a part of paths. */
+int sweep_plan_check_name(const struct sweep_plan *plan, const struct study_line *line, const char *what,
+	const char *name, struct error *err);
 int sweep_plan_value(const struct sweep_axis *axis, const char *name);
 const char *sweep_plan_size_name(enum study_size size);	      /* "tiny" */
 unsigned sweep_plan_run_count(const struct sweep_plan *plan); /* of cells that are no mirrors, with every seed */

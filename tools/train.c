@@ -217,7 +217,8 @@ static int write_trace(struct train_job *job, struct error *err)
 	trace_file_table(job->trace, stderr);
 	int code = trace_file_write(job->trace, job->options.trace, err);
 	if (code == 0 && !job->options.quiet)
-		command_note("train", "trace: %s, for ui.perfetto.dev or chrome://tracing", job->options.trace);
+		command_note(job->parsed.table->command, "trace: %s, for ui.perfetto.dev or chrome://tracing",
+			job->options.trace);
 	return code;
 }
 
@@ -247,7 +248,8 @@ static int run_job(struct train_job *job, struct error *err)
 		code = code < 0 ? code : written;
 	}
 	if (code == 0 && loader_bad_images(job->loader) > 0)
-		command_note("train", "%" PRIu64 " times an image was replaced because it is damaged",
+		command_note(job->parsed.table->command,
+			"%" PRIu64 " times an image was replaced because it is damaged",
 			loader_bad_images(job->loader));
 	return code;
 }
@@ -260,11 +262,11 @@ static int run_dry(struct train_job *job)
 	if (code == 0)
 		code = train_plan_make(job, &plan, &err);
 	if (code < 0)
-		return command_fail("train", &err);
+		return command_fail(job->parsed.table->command, &err);
 	int status = job->options.json ? train_plan_json(job, &plan) : train_plan_print(job, &plan);
 	if (status == EXIT_OK && train_plan_check(job, &plan, &err) < 0) {
 		advise_memory(job, &err);
-		return command_fail("train", &err);
+		return command_fail(job->parsed.table->command, &err);
 	}
 	return status;
 }

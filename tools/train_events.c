@@ -78,12 +78,14 @@ int train_events_create(struct train_job *job, struct error *err)
 	return report_observe(&job->trainer->report, see, events, err);
 }
 
-void train_events_end(struct train_events *events)
+void train_events_end(const struct train_job *job)
 {
+	struct train_events *events = job->events;
 	if (!events)
 		return;
 	if (events->failure.code < 0)
-		command_note("train", "%s; TensorBoard sees the run up to there", events->failure.message);
+		command_note(job->parsed.table->command, "%s; TensorBoard sees the run up to there",
+			events->failure.message);
 	event_file_close(events->file);
 	events->file = NULL;
 }

@@ -10,6 +10,6 @@ struct train_events;
 /* Opens RUN's event file, cut to the checkpoint's step, and becomes an observer of the report stage. */
 int train_events_create(struct train_job *job, struct error *err);
 /* Closes it; says on stderr when something could not be written. events NULL: nothing. */
-void train_events_end(struct train_events *events);
+void train_events_end(const struct train_job *job);
 
 #endif

@@ -62,7 +62,8 @@ struct train_job {
 	unsigned shard_count;
 	bool finetune; /* `ringclr finetune`, whose operand is --init */
 	struct shard_set *data, *test;
-	uint64_t *subset; /* records of --label-fraction; NULL: all */
+	uint64_t test_fingerprint; /* of a run that goes on: what test's must be; 0: any */
+	uint64_t *subset;	   /* records of --label-fraction; NULL: all */
 	uint64_t subset_count;
 	struct train_start start;
 	struct epoch_plan *plan;
@@ -79,7 +80,6 @@ struct train_job {
 	struct train_events *events; /* of --tensorboard; NULL: none wanted */
 	struct checkpoint_about about;
 	struct report_item last_epoch;
-	bool saved;
 };
 
 /* Makes the whole plan: everything is drawn from the arena and in its place, so that trainer_run() can start. With

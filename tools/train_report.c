@@ -222,6 +222,6 @@ int train_watch_end(struct train_job *job, struct error *err)
 	if (code < 0)
 		return error_copy(err, &own);
 	if (!job->options.quiet)
-		command_note("train", "report: %s", job->options.report);
+		command_note(job->parsed.table->command, "report: %s", job->options.report);
 	return 0;
 }

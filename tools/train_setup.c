@@ -14,31 +14,25 @@
 #include "tools/train_events.h"
 #include "tools/train_job.h"
 #include "tools/train_report.h"
+#include "tools/train_resume.h"
 #include "tools/train_supervised.h"
 
-/* The paper's ImageNet values where the user gave none and views are large. */
-static void apply_size_defaults(struct train_options *o, const struct options *parsed)
+/* The paper's ImageNet values where the user gave none and views are large. finetune has its own rate and decay. */
+static void apply_size_defaults(struct train_job *job)
 {
+	struct train_options *o = &job->options;
 	if (o->size <= 32)
 		return;
 	struct {
 		const char *name;
 		double *value, large;
-	} defaults[] = {{"temperature", &o->temperature, 0.1}, {"lr", &o->lr, 0.3},
-		{"weight-decay", &o->weight_decay, 1e-6}, {"strength", &o->strength, 1.0}};
+		bool pretrains;
+	} defaults[] = {{"temperature", &o->temperature, 0.1, false}, {"lr", &o->lr, 0.3, true},
+		{"weight-decay", &o->weight_decay, 1e-6, true}, {"strength", &o->strength, 1.0, false}};
 	for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
-		if (options_origin(parsed, defaults[i].name) == OPTION_DEFAULT)
+		if (options_origin(&job->parsed, defaults[i].name) == OPTION_DEFAULT &&
+			!(job->finetune && defaults[i].pretrains))
 			*defaults[i].value = defaults[i].large;
-}
-
-/* The record says what `auto` came to, so that a run goes on as it began. */
-static int settle_precision(struct train_options *o, struct error *err)
-{
-	enum cpu_isa isa;
-	if (cpu_parse(o->runtime.isa, &isa, err) < 0)
-		return err->code;
-	o->compute.precision = (unsigned)model_precision(o->compute.precision, isa);
-	return 0;
 }
 
 static uint32_t count_views(const struct train_job *job)
@@ -72,10 +66,10 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 	struct train_options *o = &job->options;
 	*go_on = false;
 	if (!o->output && !o->dry_run)
-		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr train --help'");
+		return error_set(err, ERROR_USAGE, "--output RUN is needed; see 'ringclr %s --help'",
+			job->parsed.table->command);
 	if (!o->resume && check_early(job, err) < 0)
 		return err->code;
-	const char *operand = job->finetune ? o->init : NULL;
 	int code = o->output ? run_files_locate(&job->files, o->output, !o->dry_run, err) : 0;
 	if (code < 0)
 		return code;
@@ -84,31 +78,18 @@ static int settle_options(struct train_job *job, bool *go_on, struct error *err)
 		return error_set(err, ERROR_USAGE,
 			"%s: holds a run already; go on with --resume, or choose another folder", o->output);
 	if (*go_on) {
-		cJSON *record = run_files_read_record(&job->files, err);
-		if (!record)
+		if (train_resume_options(job, err) < 0)
 			return err->code;
-		const cJSON *options = cJSON_GetObjectItemCaseSensitive(record, "options");
-		code = options_restore(&job->parsed, options, NULL, err);
-		if (code == 0)
-			code = settle_precision(o, err);
-		if (code == 0)
-			code = options_compare(&job->parsed, options, NULL, err);
-		cJSON_Delete(record);
-		if (code == 0 && operand && o->init && strcmp(operand, o->init) != 0)
-			code = error_set(
-				err, ERROR_MISMATCH, "%s began from %s, not from %s", o->output, o->init, operand);
-		if (code < 0)
-			return code;
 	} else {
 		if (o->resume && !o->dry_run)
-			command_note("train", "%s: nothing to resume yet; starting", o->output);
+			command_note(job->parsed.table->command, "%s: nothing to resume yet; starting", o->output);
 		if (train_start_open(job, err) < 0)
 			return err->code;
 	}
-	apply_size_defaults(o, &job->parsed);
+	apply_size_defaults(job);
 	if (train_settle_loss(job, err) < 0)
 		return err->code;
-	return settle_precision(o, err);
+	return train_settle_precision(o, err);
 }
 
 static int open_data(struct train_job *job, struct error *err)
@@ -121,12 +102,18 @@ static int open_data(struct train_job *job, struct error *err)
 		job->test = runtime_open_shards(&job->runtime, &o->test, 1, err);
 		if (!job->test)
 			return err->code;
+		if (job->test_fingerprint != 0 && shard_set_fingerprint(job->test) != job->test_fingerprint)
+			return error_set(err, ERROR_MISMATCH,
+				"--test %s holds other images than when this run began: give the same, or start a new "
+				"run",
+				o->test);
 	}
 	enum epoch_order order = (enum epoch_order)o->order; /* auto stands where EPOCH_SEQUENTIAL does */
 	const char *reason = NULL;
 	if (o->order == 0) {
 		order = runtime_choose_order(&o->runtime, job->data, &reason);
-		command_note("train", "--order %s: %s", order == EPOCH_FULL ? "full" : "window", reason);
+		command_note(
+			job->parsed.table->command, "--order %s: %s", order == EPOCH_FULL ? "full" : "window", reason);
 	}
 	struct epoch_plan_config plan = {
 		.order = order,
@@ -302,9 +289,7 @@ static int on_save(void *ctx, const struct train_progress *progress, struct erro
 {
 	struct train_job *job = ctx;
 	job->about.progress = *progress;
-	int code = checkpoint_save(job->files.checkpoint, job->net, job->optimizer, &job->about, err);
-	job->saved = job->saved || code == 0;
-	return code;
+	return checkpoint_save(job->files.checkpoint, job->net, job->optimizer, &job->about, err);
 }
 
 static int prepare_trainer(struct train_job *job, struct error *err)
@@ -417,7 +402,7 @@ int train_set_up(struct train_job *job, struct error *err)
 
 void train_clean_up(struct train_job *job)
 {
-	train_events_end(job->events);
+	train_events_end(job);
 	run_files_close_logs(&job->files);
 	evaluator_destroy(&job->evaluator);
 	loader_destroy(job->loader);
