@@ -71,6 +71,8 @@ const char *shard_sizes_fault(uint32_t compression, bool dictionary, uint64_t di
 		return "stored, but its sizes differ";
 	if (raw_bytes > SHARD_RATIO_SLACK + SHARD_MAX_RATIO * disk_bytes)
 		return "compressed further than the format allows";
+	if (disk_bytes > raw_bytes + raw_bytes / SHARD_GROWTH_PART + SHARD_GROWTH_SLACK)
+		return "larger than the format allows for what it holds";
 	return NULL;
 }
 

@@ -42,6 +42,10 @@ enum {
 	 * memory by the file's size. A writer stores what would compress better. */
 	SHARD_MAX_RATIO = 1024,
 	SHARD_RATIO_SLACK = 1 << 20,
+	/* And what zstd cannot compress grows by less than that: a part of its bytes, and so many. With them a block is
+	 * below 2^31 bytes on disk. */
+	SHARD_GROWTH_PART = 16,
+	SHARD_GROWTH_SLACK = 1024,
 };
 
 enum shard_compression { SHARD_STORED = 0, SHARD_ZSTD = 1, SHARD_ZSTD_DICTIONARY = 2 };

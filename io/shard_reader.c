@@ -192,9 +192,9 @@ uint64_t shard_fingerprint(const struct shard *shard)
 	return shard->fingerprint;
 }
 
-uint32_t shard_max_disk_bytes(const struct shard *shard)
+size_t shard_max_disk_bytes(const struct shard *shard)
 {
-	return (uint32_t)shard_align(shard->index.max_disk_bytes);
+	return (size_t)shard_align(shard->index.max_disk_bytes);
 }
 
 uint32_t shard_max_raw_bytes(const struct shard *shard)

@@ -327,6 +327,35 @@ static void test_impossible_numbers(void **state)
 	free(bytes);
 }
 
+/* A block of almost 4 GiB on disk, which rounded up to pages does not fit 32 bits, in a file that has them as a hole.
+ */
+static void test_huge_block(void **state)
+{
+	struct helper_place *place = *state;
+	size_t size = 0;
+	unsigned char *bytes = helper_shard_small(place->path, 0, &size);
+	const struct places places = places_of(place->path, size);
+	const uint32_t huge = 0xfffff801, zstd = SHARD_ZSTD;
+	const uint64_t index = places.block_offsets[2] + (UINT64_C(1) << 32);
+	struct shard_footer_disk footer;
+	memcpy(bytes + places.index + 2 * 32 + 16, &huge, sizeof huge);
+	memcpy(bytes + places.index + 2 * 32 + 28, &zstd, sizeof zstd);
+	memcpy(&footer, bytes + places.footer, sizeof footer);
+	footer.file_bytes += index - footer.index_offset;
+	footer.index_offset = index;
+	footer.index_hash = XXH3_64bits(bytes + places.index, (size_t)footer.index_disk_bytes);
+	footer.hash = XXH3_64bits(&footer, offsetof(struct shard_footer_disk, hash));
+	memcpy(bytes + places.footer, &footer, sizeof footer);
+	int fd = open(place->path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, bytes + places.index, size - places.index, (off_t)index), size - places.index);
+	close(fd);
+	struct error err = {0};
+	assert_null(shard_open(place->path, false, &err));
+	assert_int_equal(err.code, ERROR_FORMAT);
+	assert_non_null(strstr(err.message, "block 2 (larger than the format allows"));
+	free(bytes);
+}
+
 /* Hashes of blocks and index are right, but what they hold is wrong: only verifying the records finds that. */
 static void test_wrong_inside(void **state)
 {
@@ -496,6 +525,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_block_swapped, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_block_stale, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_impossible_numbers, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_huge_block, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_wrong_inside, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_versions, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_not_shards, helper_place_make, helper_place_remove),
