@@ -315,6 +315,11 @@ static int move_shards(const struct shard_partial *partial, const struct shard_m
 			rc = out_of_memory(partial, err);
 		else if (access(from, F_OK) == 0)
 			rc = move(from, to, err);
+		else if (access(to, F_OK) != 0)
+			rc = error_set(err, ERROR_DAMAGED,
+				"cannot write '%s': its shard '%s' is neither there nor in '%s'; remove that folder to "
+				"start anew",
+				partial->target, to, partial->folder);
 		free(from);
 		free(to);
 	}

@@ -26,7 +26,7 @@ static int out_of_memory(const char *path, struct error *err)
 	return error_set(err, ERROR_MEMORY, "out of memory for writing '%s'", path);
 }
 
-/* "train.ring" and "train.json" -> "train", if `many` asks for a manifest beside it. */
+/* "train.ring", "train.json" and "train" -> "train.json", if `many` asks for a manifest. */
 static char *target_of(const char *path, bool many)
 {
 	size_t bytes = strlen(path);
@@ -55,32 +55,92 @@ static int target_check(const struct shard_partial *partial, struct error *err)
 	return fault.code;
 }
 
-int shard_partial_open(struct shard_partial *partial, const char *path, bool many, struct error *err)
+/* Makes, opens and locks the folder. */
+static int folder_enter(struct shard_partial *partial, struct error *err)
+{
+	struct stat named, opened;
+	if (mkdir(partial->folder, 0777) != 0 && errno != EEXIST)
+		return error_set_errno(err, ERROR_IO, errno, "cannot write '%s': cannot make the folder '%s'",
+			partial->path, partial->folder);
+	int fd = open(partial->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(err, ERROR_IO, errno, "cannot write '%s': cannot open the folder '%s'",
+			partial->path, partial->folder);
+	/* Between open and lock another program may have ended, and its folder with it: this lock would lock nothing.
+	 */
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && lstat(partial->folder, &named) == 0 && fstat(fd, &opened) == 0 &&
+		named.st_ino == opened.st_ino && named.st_dev == opened.st_dev) {
+		partial->lock = fd;
+		return 0;
+	}
+	close(fd);
+	return error_set(err, ERROR_IO, "cannot write '%s': another program is writing it, in '%s'", partial->path,
+		partial->folder);
+}
+
+/* ---- folders of earlier versions, which were named after what was asked for ---- */
+
+static bool holds(const char *folder, const char *name)
+{
+	char *path = NULL;
+	if (asprintf(&path, "%s/%s", folder, name) < 0)
+		return false;
+	bool there = access(path, F_OK) == 0;
+	free(path);
+	return there;
+}
+
+/* What lies in `folder` is a set's, and this one's only if the user says so: by the name that it has today. */
+static int older_refuse(const struct shard_partial *partial, const char *folder, const char *what, struct error *err)
+{
+	char *target = target_of(partial->path, true);
+	error_set(err, ERROR_MISMATCH,
+		"cannot write '%s': '%s' holds %s. Rename that folder to '%s.partial' to go on with it, or remove it",
+		partial->path, folder, what, target != NULL ? target : partial->target);
+	free(target);
+	return ERROR_MISMATCH;
+}
+
+static int older_check(const struct shard_partial *partial, bool resume, struct error *err)
+{
+	static const char commit[] = "shards that an earlier version of ringclr was about to give their names";
+	static const char begun[] = "unfinished work of an earlier version of ringclr, or of a single shard";
+	static const char *const endings[] = {".ring", ""};
+	int rc = 0;
+	if (!partial->many)
+		return holds(partial->folder, "commit.json") ? older_refuse(partial, partial->folder, commit, err) : 0;
+	for (unsigned i = 0; i < sizeof endings / sizeof *endings && rc == 0; i++) {
+		char *folder = NULL;
+		if (asprintf(&folder, "%.*s%s.partial", (int)strlen(partial->target) - 5, partial->target, endings[i]) <
+			0)
+			return out_of_memory(partial->path, err);
+		if (holds(folder, "commit.json"))
+			rc = older_refuse(partial, folder, commit, err);
+		free(folder);
+	}
+	/* To begin anew would not be what --resume asks for. */
+	char *folder = NULL;
+	if (asprintf(&folder, "%s.partial", partial->path) < 0)
+		return out_of_memory(partial->path, err);
+	if (rc == 0 && resume && access(partial->folder, F_OK) != 0 && holds(folder, "state.json"))
+		rc = older_refuse(partial, folder, begun, err);
+	free(folder);
+	return rc;
+}
+
+int shard_partial_open(struct shard_partial *partial, const char *path, bool many, bool resume, struct error *err)
 {
 	*partial = (struct shard_partial){.path = strdup(path), .target = target_of(path, many), .many = many};
 	partial->many = many || shard_manifest_named(path);
 	partial->lock = -1;
-	if (asprintf(&partial->folder, "%s.partial", path) < 0)
+	if (partial->target == NULL || asprintf(&partial->folder, "%s.partial", partial->target) < 0)
 		partial->folder = NULL;
-	if (partial->path == NULL || partial->target == NULL || partial->folder == NULL)
+	if (partial->path == NULL || partial->folder == NULL)
 		return out_of_memory(path, err);
 	int rc = target_check(partial, err);
-	if (rc != 0)
-		return rc;
-	if (mkdir(partial->folder, 0777) != 0 && errno != EEXIST)
-		return error_set_errno(
-			err, ERROR_IO, errno, "cannot write '%s': cannot make the folder '%s'", path, partial->folder);
-	partial->lock = open(partial->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (partial->lock < 0)
-		return error_set_errno(
-			err, ERROR_IO, errno, "cannot write '%s': cannot open the folder '%s'", path, partial->folder);
-	if (flock(partial->lock, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	rc = error_set(
-		err, ERROR_IO, "cannot write '%s': another program is writing it, in '%s'", path, partial->folder);
-	close(partial->lock);
-	partial->lock = -1;
-	return rc;
+	if (rc == 0)
+		rc = older_check(partial, resume, err);
+	return rc == 0 ? folder_enter(partial, err) : rc;
 }
 
 void shard_partial_close(struct shard_partial *partial)
@@ -180,13 +240,10 @@ int shard_partial_clear(struct shard_partial *partial, struct error *err)
 		int rc = shard_partial_commit(partial, &ignored, err);
 		if (rc == 0)
 			free(ignored.path);
-		if (rc == 0 && mkdir(partial->folder, 0777) != 0)
-			rc = error_set_errno(err, ERROR_IO, errno, "cannot make the folder '%s'", partial->folder);
+		if (rc == 0)
+			rc = folder_enter(partial, err);
 		if (rc != 0)
 			return rc;
-		partial->lock = open(partial->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (partial->lock < 0 || flock(partial->lock, LOCK_EX | LOCK_NB) != 0)
-			return error_set_errno(err, ERROR_IO, errno, "cannot open the folder '%s'", partial->folder);
 	}
 	return empty_folder(partial, err);
 }
@@ -288,8 +345,13 @@ int shard_partial_load(const struct shard_partial *partial, struct shard_writer_
 	char expected[32];
 	size_t bytes;
 	*dictionary = NULL;
+	if (!exists(partial, "state.json") && !shard_partial_committing(partial))
+		return 0;
 	if (!exists(partial, "state.json"))
-		return shard_partial_committing(partial);
+		return error_set(err, ERROR_MISMATCH,
+			"'%s' holds a finished set of another command, which only needs its names: without --resume it "
+			"gets them, and is then replaced by what this command makes",
+			partial->folder);
 	char *text = read_inside(partial, "state.json", &bytes, err);
 	if (text == NULL)
 		return err->code;

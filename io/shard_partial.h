@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The folder `path`.partial of a set being written (shard_set_writer.c says what lies in it), and its end: the commit.
+/* The folder of a set being written (shard_set_writer.c says what lies in it), and its end: the commit.
  * Inside of io/. */
 #ifndef RINGCLR_IO_SHARD_PARTIAL_H
 #define RINGCLR_IO_SHARD_PARTIAL_H
@@ -13,16 +13,17 @@ struct atomic_file;
 
 struct shard_partial {
 	char *path;	/* of the set, as it was asked for */
-	char *folder;	/* path.partial */
 	char *target;	/* what will be renamed to: the shard, or the manifest */
+	char *folder;	/* target.partial: one for all ways of naming the target */
 	bool many;	/* a manifest and its shards */
 	unsigned first; /* number of the first shard that is made here: those before are the set's already */
 	bool unchanged; /* the set that was made is the one that stands there, byte for byte */
 	int lock;	/* the folder, open and locked; -1: it is not there */
 };
 
-/* Makes the folder if need be, and locks it. Close in any case. Refuses a target that is no file of ours. */
-int shard_partial_open(struct shard_partial *partial, const char *path, bool many, struct error *err);
+/* Makes the folder if need be, and locks it. Close in any case. Refuses a target that is no file of ours, and folders
+ * of earlier versions that hold a commit, or, with `resume`, unfinished work. */
+int shard_partial_open(struct shard_partial *partial, const char *path, bool many, bool resume, struct error *err);
 void shard_partial_close(struct shard_partial *partial);
 
 /* Empties the folder; a commit that was under way is carried out first. Foreign files stay and are an error. */
@@ -32,7 +33,8 @@ int shard_partial_remove(struct shard_partial *partial, struct error *err);
 
 int shard_partial_save(const struct shard_partial *partial, const struct shard_writer_config *config,
 	const struct shard_choice *choice, uint64_t identity, struct error *err);
-/* 1: *config's block size, level and dictionary (*dictionary is malloc'd) and *choice are as saved; 0: nothing was. */
+/* 1: *config's block size, level and dictionary (*dictionary is malloc'd) and *choice are as saved; 0: nothing was.
+ * ERROR_MISMATCH: of another identity, or nobody knows of which. */
 int shard_partial_load(const struct shard_partial *partial, struct shard_writer_config *config,
 	unsigned char **dictionary, struct shard_choice *choice, uint64_t identity, struct error *err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What lies in `path`.partial, and when:
+ * What lies in `target`.partial, and when (the target is the shard, or the manifest, however the set was asked for: so
+ * one lock is for all who would replace it):
  *
  *	state.json        how blocks are made, once that is chosen; the run's identity
  *	dictionary        if there is one
@@ -10,8 +11,9 @@
  *
  * The unfinished shard is its own journal: its blocks describe themselves (shard_resume.c). The commit of a set is
  * commit.json's: from when it stands, whoever finds it gives the shards the names in it and then makes it the manifest
- * by a rename. Shards get names under which nothing stands, so the old set is whole until that rename and the new one
- * from then on; what only the old one named is removed last. A single shard is renamed over the old one.
+ * by a rename. It is a set's alone, and the folder's name says of which. Shards get names under which nothing stands,
+ *so the old set is whole until that rename and the new one from then on; what only the old one named is removed last. A
+ *single shard is renamed over the old one.
  *
  * The folder is locked (flock) as long as somebody writes there.
  */
@@ -86,7 +88,8 @@ static int settle(struct shard_set_writer *writer, bool final, struct error *err
 	struct shard_writer_config config;
 	int rc = shard_sample_choose(writer->sample, &config, &writer->choice, err);
 	writer->saved = !final;
-	if (rc == 0 && !final)
+	/* A set's commit takes several steps: whose it is must be known even where nothing else will be taken up. */
+	if (rc == 0 && (!final || writer->partial.many))
 		rc = shard_partial_save(&writer->partial, &config, &writer->choice, writer->config.identity, err);
 	if (rc == 0) {
 		writer->writer = writer_make(writer, &config, false, err);
@@ -219,7 +222,8 @@ struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_c
 		return NULL;
 	}
 	writer->config = *config;
-	int rc = shard_partial_open(&writer->partial, config->tuner.writer.path, config->shard_bytes > 0, err);
+	int rc = shard_partial_open(
+		&writer->partial, config->tuner.writer.path, config->shard_bytes > 0, config->resume, err);
 	if (rc == 0 && config->resume && !config->append)
 		rc = take_up(writer, err);
 	if (rc == 0)
@@ -236,7 +240,8 @@ struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_c
 		shard_writer_abandon(writer->writer);
 	else
 		shard_writer_leave(writer->writer); /* what the run before has left is not this one's to remove */
-	rmdir(writer->partial.folder != NULL ? writer->partial.folder : "");
+	if (writer->partial.lock >= 0)		    /* else it is another's, who has perhaps written nothing yet */
+		rmdir(writer->partial.folder);
 	set_writer_free(writer);
 	return NULL;
 }

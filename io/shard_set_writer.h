@@ -7,12 +7,12 @@
  *	train.json                      the manifest of many: `path` with .json for .ring
  *	train-00000-of-00012.ring ...   its shards, in order
  *
- * All is written in the folder `path`.partial. At the end shards get their names, under which no file stands yet, and
- * only then is the manifest renamed over the old one: a manifest names the old set or the new one at any moment. Files
- *of the old set that the new one does not name are removed after that.
+ * All is written in a folder beside it, train.ring.partial or train.json.partial. At the end shards get their names,
+ * under which no file stands yet, and only then is the manifest renamed over the old one: a manifest names the old set
+ * or the new one at any moment. Shards of the old set that the new one does not name are removed after that.
  *
  * A run that was killed leaves the folder. With `resume` the next one keeps every whole block of it, if `identity` is
- *the same, and the file ends in the same bytes as if nothing had happened.
+ * the same, and the file ends in the same bytes as if nothing had happened.
  */
 #ifndef RINGCLR_IO_SHARD_SET_WRITER_H
 #define RINGCLR_IO_SHARD_SET_WRITER_H
