@@ -57,9 +57,15 @@ static int set_add(struct shard_set *set, const char *path, bool direct, const s
 	set->shards[set->count] = shard;
 	set->first[set->count + 1] = set->first[set->count] + shard_records(shard);
 	set->count++;
-	if (expected != NULL && expected->fingerprint != shard_fingerprint(shard))
+	const char *differs = expected == NULL					  ? NULL
+			      : expected->fingerprint != shard_fingerprint(shard) ? "fingerprint"
+			      : expected->records != shard_records(shard)	  ? "number of records"
+			      : expected->bytes != shard_file_bytes(shard)	  ? "size"
+										  : NULL;
+	if (differs != NULL)
 		return error_set(err, ERROR_MISMATCH,
-			"'%s' is another file than the one that the manifest of its set names", path);
+			"'%s' is another file than the one that the manifest of its set names: its %s is another", path,
+			differs);
 	return classes_agree(set->shards[0], shard, err);
 }
 
