@@ -161,37 +161,54 @@ int shard_manifest_read(const char *path, struct shard_manifest *manifest, struc
 
 /* ---- writing ---- */
 
-static void part_write(cJSON *shards, const struct shard_manifest_part *part)
+/* All return false when memory is out: a manifest that lacks a shard would be taken for whole. */
+static bool part_write(cJSON *shards, const struct shard_manifest_part *part)
 {
 	char print[17];
 	cJSON *object = cJSON_CreateObject();
-	cJSON_AddStringToObject(object, "file", part->file);
-	cJSON_AddNumberToObject(object, "records", (double)part->records);
-	cJSON_AddNumberToObject(object, "bytes", (double)part->bytes);
 	snprintf(print, sizeof print, "%016" PRIx64, part->fingerprint);
-	cJSON_AddStringToObject(object, "fingerprint", print);
-	cJSON_AddItemToArray(shards, object);
+	if (cJSON_AddStringToObject(object, "file", part->file) != NULL &&
+		cJSON_AddNumberToObject(object, "records", (double)part->records) != NULL &&
+		cJSON_AddNumberToObject(object, "bytes", (double)part->bytes) != NULL &&
+		cJSON_AddStringToObject(object, "fingerprint", print) != NULL && cJSON_AddItemToArray(shards, object))
+		return true;
+	cJSON_Delete(object);
+	return false;
 }
 
-int shard_manifest_write(const char *path, const struct shard_manifest *manifest, struct error *err)
+static bool name_write(cJSON *names, const char *name)
 {
-	cJSON *root = cJSON_CreateObject();
+	cJSON *text = cJSON_CreateString(name);
+	if (cJSON_AddItemToArray(names, text))
+		return true;
+	cJSON_Delete(text);
+	return false;
+}
+
+static bool manifest_write(cJSON *root, const struct shard_manifest *manifest)
+{
 	uint64_t records = 0, bytes = 0;
 	for (unsigned i = 0; i < manifest->count; i++) {
 		records += manifest->parts[i].records;
 		bytes += manifest->parts[i].bytes;
 	}
-	cJSON_AddStringToObject(root, "format", manifest_format);
-	cJSON_AddNumberToObject(root, "version", MANIFEST_VERSION);
-	cJSON_AddNumberToObject(root, "records", (double)records);
-	cJSON_AddNumberToObject(root, "bytes", (double)bytes);
+	bool whole = cJSON_AddStringToObject(root, "format", manifest_format) != NULL &&
+		     cJSON_AddNumberToObject(root, "version", MANIFEST_VERSION) != NULL &&
+		     cJSON_AddNumberToObject(root, "records", (double)records) != NULL &&
+		     cJSON_AddNumberToObject(root, "bytes", (double)bytes) != NULL;
 	cJSON *shards = cJSON_AddArrayToObject(root, "shards");
-	for (unsigned i = 0; i < manifest->count; i++)
-		part_write(shards, &manifest->parts[i]);
+	for (unsigned i = 0; i < manifest->count && whole; i++)
+		whole = part_write(shards, &manifest->parts[i]);
 	cJSON *superseded = cJSON_AddArrayToObject(root, "supersedes");
-	for (unsigned i = 0; i < manifest->superseded_count; i++)
-		cJSON_AddItemToArray(superseded, cJSON_CreateString(manifest->superseded[i]));
-	char *text = cJSON_Print(root), *line = NULL;
+	for (unsigned i = 0; i < manifest->superseded_count && whole; i++)
+		whole = name_write(superseded, manifest->superseded[i]);
+	return whole && shards != NULL && superseded != NULL;
+}
+
+int shard_manifest_write(const char *path, const struct shard_manifest *manifest, struct error *err)
+{
+	cJSON *root = cJSON_CreateObject();
+	char *text = manifest_write(root, manifest) ? cJSON_Print(root) : NULL, *line = NULL;
 	cJSON_Delete(root);
 	int written = text == NULL ? -1 : asprintf(&line, "%s\n", text);
 	free(text);
