@@ -203,6 +203,31 @@ static int names_choose(const struct shard_partial *partial, struct shard_manife
 	return rc < 0 ? rc : 0;
 }
 
+/* Whether the name is a shard's, and the file, too. Old manifests come from anywhere: no other file is removed. */
+static bool is_shard(const char *path)
+{
+	const size_t bytes = strlen(path);
+	char magic[8] = "";
+	int fd = bytes > 5 && strcmp(path + bytes - 5, ".ring") == 0
+			 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
+			 : -1;
+	bool is = fd >= 0 && pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+		  memcmp(magic, SHARD_MAGIC, sizeof magic) == 0;
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+/* Whether it is the very shard that the manifest means. */
+static bool is_part(const char *path, const struct shard_manifest_part *part)
+{
+	struct error ignored = {0};
+	struct shard *shard = is_shard(path) ? shard_open(path, false, &ignored) : NULL;
+	bool is = shard != NULL && shard_fingerprint(shard) == part->fingerprint;
+	shard_close(shard);
+	return is;
+}
+
 /* What the set there names, and what it should have removed. */
 static int supersede(const struct shard_partial *partial, struct shard_manifest *manifest, struct error *err)
 {
@@ -211,13 +236,17 @@ static int supersede(const struct shard_partial *partial, struct shard_manifest 
 		return 0;
 	int rc = shard_manifest_read(partial->target, &old, err);
 	bool room = true;
-	for (unsigned i = 0; i < old.count && room; i++)
-		room = shard_manifest_names(manifest, old.parts[i].file) ||
-		       shard_manifest_supersede(manifest, old.parts[i].file);
+	for (unsigned i = 0; i < old.count && room; i++) {
+		char *path = shard_manifest_beside(partial->target, old.parts[i].file);
+		room = path != NULL;
+		if (room && !shard_manifest_names(manifest, old.parts[i].file) && is_part(path, &old.parts[i]))
+			room = shard_manifest_supersede(manifest, old.parts[i].file);
+		free(path);
+	}
 	for (unsigned i = 0; i < old.superseded_count && room; i++) {
 		char *path = shard_manifest_beside(partial->target, old.superseded[i]);
 		room = path != NULL;
-		if (room && access(path, F_OK) == 0 && !shard_manifest_names(manifest, old.superseded[i]))
+		if (room && !shard_manifest_names(manifest, old.superseded[i]) && is_shard(path))
 			room = shard_manifest_supersede(manifest, old.superseded[i]);
 		free(path);
 	}
@@ -331,7 +360,7 @@ static void remove_superseded(const struct shard_partial *partial, const struct 
 {
 	for (unsigned i = 0; i < manifest->superseded_count; i++) {
 		char *path = shard_manifest_beside(partial->target, manifest->superseded[i]);
-		if (path != NULL && !shard_manifest_names(manifest, manifest->superseded[i]))
+		if (path != NULL && !shard_manifest_names(manifest, manifest->superseded[i]) && is_shard(path))
 			unlink(path);
 		free(path);
 	}

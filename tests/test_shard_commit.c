@@ -251,6 +251,55 @@ static void test_older_unfinished(void **state)
 	helper_records_free(&records);
 }
 
+/* ---- what a new set removes of the old one ---- */
+
+static void test_removed(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_records records = set_records(60), other = set_records(30);
+	const struct set_how how = {.shard_bytes = 30000};
+	char *path = helper_path(place->folder, "t.ring"), *json = helper_path(place->folder, "t.json");
+	static const char *const names[] = {"thesis.tex", "note.ring", "foreign.ring", "link.ring", "left.ring"};
+	enum { THESIS, NOTE, FOREIGN, LINK, LEFT, NAMES };
+	char *paths[NAMES];
+	for (unsigned i = 0; i < NAMES; i++)
+		paths[i] = helper_path(place->folder, names[i]);
+	set_write(path, &records, &how);
+	set_write(paths[FOREIGN], &records, &(struct set_how){0});
+	set_write(paths[LEFT], &other, &(struct set_how){0});
+	helper_file_write(paths[THESIS], "\x89RING\r\n\x1a of power", 17);
+	helper_file_write(paths[NOTE], "about rings", 11);
+	assert_int_equal(symlink("foreign.ring", paths[LINK]), 0);
+	struct shard_manifest manifest;
+	struct error err = {0};
+	assert_int_equal(shard_manifest_read(json, &manifest, &err), 0);
+	unsigned before = manifest.count;
+	for (unsigned i = 0; i < LEFT; i++)
+		assert_true(shard_manifest_add(
+			&manifest, &(struct shard_manifest_part){.file = (char *)names[i], .records = 1, .bytes = 1}));
+	for (unsigned i = 0; i < NAMES; i++)
+		if (i != FOREIGN)
+			assert_true(shard_manifest_supersede(&manifest, names[i]));
+	assert_int_equal(shard_manifest_write(json, &manifest, &err), 0);
+	set_write(path, &other, &how);
+	set_assert_holds(json, &other);
+	for (unsigned i = 0; i < NAMES; i++) {
+		struct stat status;
+		assert_int_equal(lstat(paths[i], &status), i == LEFT ? -1 : 0);
+		free(paths[i]);
+	}
+	for (unsigned i = 0; i < before; i++) {
+		char *part = helper_path(place->folder, manifest.parts[i].file);
+		assert_int_not_equal(access(part, F_OK), 0);
+		free(part);
+	}
+	shard_manifest_free(&manifest);
+	free(path);
+	free(json);
+	helper_records_free(&records);
+	helper_records_free(&other);
+}
+
 /* ---- manifests from anywhere ---- */
 
 static void test_bad_manifests(void **state)
@@ -340,6 +389,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_lock, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_older_commit, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_older_unfinished, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_removed, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_bad_manifests, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_exchanged_shard, helper_place_make, helper_place_remove),
 	};
