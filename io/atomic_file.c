@@ -85,6 +85,15 @@ static int target_check(const char *path, struct error *err)
 	return 0;
 }
 
+/* Whoever made a file private does not want its successor to be read by others. Where it cannot be done (a file system
+ * without permissions) it does not matter either. */
+void atomic_file_keep_mode_of(const char *path, const char *like)
+{
+	struct stat status;
+	if (stat(like, &status) == 0)
+		(void)chmod(path, (status.st_mode & 0777) | S_IRUSR | S_IWUSR);
+}
+
 static struct atomic_file *create(const char *path, const char *temporary, int flags, struct error *err)
 {
 	struct atomic_file *file = calloc(1, sizeof *file);
@@ -104,6 +113,7 @@ static struct atomic_file *create(const char *path, const char *temporary, int f
 		file_free(file);
 		return NULL;
 	}
+	atomic_file_keep_mode_of(file->temporary, path);
 	return file;
 }
 

@@ -14,7 +14,8 @@
 
 struct atomic_file;
 
-/* path is copied. ERROR_IO names the path and what failed. */
+/* path is copied. ERROR_IO names the path and what failed. The new file has the old one's permissions, if there is one.
+ */
 struct atomic_file *atomic_file_create(const char *path, struct error *err);
 /* The same with a temporary of a name of the caller's, in the same folder: so it can be found again. keep: what it
  * holds already stays, and appending goes on where atomic_file_cut() says. */
@@ -30,6 +31,9 @@ uint64_t atomic_file_offset(const struct atomic_file *file); /* bytes appended s
 /* Syncs, renames, syncs the folder; frees. On failure the temporary is gone and the old file untouched. */
 int atomic_file_commit(struct atomic_file *file, struct error *err);
 void atomic_file_abandon(struct atomic_file *file); /* removes the temporary and frees; NULL is allowed */
+
+/* Gives the file `path` the permissions of `like`, if that is there; its owner can read and write it in any case. */
+void atomic_file_keep_mode_of(const char *path, const char *like);
 
 /* The three calls in one, for small files. */
 int atomic_file_replace(const char *path, const void *data, size_t bytes, struct error *err);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "io/atomic_file.h"
 #include "io/shard_internal.h"
 #include "io/shard_manifest.h"
 #include "io/shard_partial.h"
@@ -375,8 +376,10 @@ static int commit_set(const struct shard_partial *partial, struct shard_set_resu
 	int rc = shard_manifest_read(partial->unchanged ? partial->target : commit, &manifest, err);
 	if (rc == 0 && !partial->unchanged)
 		rc = move_shards(partial, &manifest, err);
-	if (rc == 0 && !partial->unchanged)
+	if (rc == 0 && !partial->unchanged) {
+		atomic_file_keep_mode_of(commit, partial->target);
 		rc = move(commit, partial->target, err);
+	}
 	if (rc == 0)
 		rc = folder_sync(partial->target, err);
 	if (rc == 0)

@@ -195,6 +195,8 @@ struct atomic_file *shard_partial_file(
 		out_of_memory(partial->path, err);
 	else
 		file = atomic_file_create_as(complete, part, keep, err);
+	if (file != NULL)
+		atomic_file_keep_mode_of(part, partial->target);
 	free(part);
 	free(complete);
 	return file;

@@ -300,6 +300,45 @@ static void test_removed(void **state)
 	helper_records_free(&other);
 }
 
+static void assert_private(const char *path)
+{
+	struct stat status;
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0600);
+}
+
+/* What only its owner could read stays so. */
+static void test_permissions(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_records records = set_records(60), other = set_records(30);
+	const struct set_how how = {.shard_bytes = 30000}, plain = {0};
+	char *path = helper_path(place->folder, "t.ring"), *json = helper_path(place->folder, "t.json");
+	struct shard_manifest manifest;
+	struct error err = {0};
+	mode_t mask = umask(022);
+	set_write(path, &records, &how);
+	set_write(path, &records, &plain);
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_int_equal(chmod(json, 0600), 0);
+	set_write(path, &other, &how);
+	set_write(path, &other, &plain);
+	umask(mask);
+	assert_private(path);
+	assert_private(json);
+	assert_int_equal(shard_manifest_read(json, &manifest, &err), 0);
+	for (unsigned i = 0; i < manifest.count; i++) {
+		char *part = helper_path(place->folder, manifest.parts[i].file);
+		assert_private(part);
+		free(part);
+	}
+	shard_manifest_free(&manifest);
+	free(path);
+	free(json);
+	helper_records_free(&records);
+	helper_records_free(&other);
+}
+
 /* ---- manifests from anywhere ---- */
 
 static void test_bad_manifests(void **state)
@@ -390,6 +429,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_older_commit, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_older_unfinished, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_removed, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_permissions, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_bad_manifests, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_exchanged_shard, helper_place_make, helper_place_remove),
 	};
