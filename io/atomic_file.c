@@ -172,11 +172,6 @@ int atomic_file_write(struct atomic_file *file, const void *data, size_t bytes, 
 	return rc;
 }
 
-uint64_t atomic_file_offset(const struct atomic_file *file)
-{
-	return file->offset;
-}
-
 /* Some file systems cannot sync a folder and say EINVAL: there the rename is as safe as it gets. */
 static int folder_sync(const struct atomic_file *file, struct error *err)
 {

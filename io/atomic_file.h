@@ -26,7 +26,6 @@ void atomic_file_leave(struct atomic_file *file); /* closes the temporary, which
 
 int atomic_file_write(struct atomic_file *file, const void *data, size_t bytes, struct error *err); /* appends */
 int atomic_file_write_at(struct atomic_file *file, uint64_t offset, const void *data, size_t bytes, struct error *err);
-uint64_t atomic_file_offset(const struct atomic_file *file); /* bytes appended so far */
 
 /* Syncs, renames, syncs the folder; frees. On failure the temporary is gone and the old file untouched. */
 int atomic_file_commit(struct atomic_file *file, struct error *err);
