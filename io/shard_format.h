@@ -142,7 +142,7 @@ struct shard_index_block_disk {
 struct shard_footer_disk {
 	uint8_t magic[8];
 	uint64_t file_bytes;
-	uint64_t header_hash; /* the header's own, and five copies of its fields, in case the header is lost */
+	uint64_t header_hash; /* the header's own, and seven copies of its fields, in case the header is lost */
 	uint64_t class_bytes;
 	uint64_t class_hash;
 	uint32_t class_count;
