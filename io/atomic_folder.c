@@ -2,10 +2,11 @@
 /*
  * A folder that appears whole or not at all.
  *
- * Files go to "<path>.partial", which is locked (flock) as long as it is written. One that is there already and not
- * locked is what a killed run has left: it is removed. At the end one syncfs() puts all files on the disk (an fsync for
- * each would take a disk's time for each), and rename(2) gives the folder its name; it refuses where a folder with
- * something in it has come there meanwhile.
+ * Files go to "<path>.partial", which is locked (flock) as long as it is written, and holds a file as a mark of whose
+ * it is. One that is there already, marked and not locked, is what a killed run has left: it is emptied, but for the
+ * mark, which goes last of all. What is not marked belongs to somebody else, and is left alone. At the end one syncfs()
+ * puts all files on the disk (an fsync for each would take a disk's time for each), and rename(2) gives the folder its
+ * name; it refuses where a folder with something in it has come there meanwhile.
  *
  * No name leads outside. Names are checked (atomic_folder_fault), and folders are entered one component after the other
  * by openat(2) with O_NOFOLLOW, so that a symbolic link that somebody plants meanwhile is an error and no way. Files
@@ -24,7 +25,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+static const char mark[] = ATOMIC_FOLDER_MARK;
+enum {
+	FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+	TOPMOST = ATOMIC_FOLDER_MAX_DEPTH + 1, /* of the partial folder itself: how deep its tree may be */
+};
 
 struct atomic_folder {
 	char *path, *partial;
@@ -44,6 +49,8 @@ const char *atomic_folder_fault(const char *name)
 		return "is too long for a file's name";
 	if (name[0] == '/')
 		return "is absolute";
+	if (strcmp(name, mark) == 0)
+		return "is that of the mark of unfinished folders";
 	for (size_t i = 0; i < bytes; i++)
 		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
 			return "has a control character in it";
@@ -66,7 +73,8 @@ const char *atomic_folder_fault(const char *name)
 
 /* ---- removing ---- */
 
-/* Removes all that lies in the folder, which takes fd over. Links are removed, not followed. False: errno says why. */
+/* Removes all that lies in the folder but the mark of the topmost; takes fd over. Links are removed, not followed.
+ * False: errno says why. */
 static bool empty_folder(int fd, unsigned depth)
 {
 	DIR *list = fdopendir(fd);
@@ -76,7 +84,8 @@ static bool empty_folder(int fd, unsigned depth)
 	}
 	bool good = true;
 	for (struct dirent *entry; good && (entry = readdir(list)) != NULL;) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+			(depth == TOPMOST && strcmp(entry->d_name, mark) == 0))
 			continue;
 		if (unlinkat(fd, entry->d_name, 0) == 0)
 			continue;
@@ -98,11 +107,13 @@ static bool empty_folder(int fd, unsigned depth)
 
 static int remove_partial(const char *partial, struct error *err)
 {
-	int fd = open(partial, FOLDER_FLAGS);
-	if (fd < 0 || !empty_folder(fd, ATOMIC_FOLDER_MAX_DEPTH + 1) || rmdir(partial) != 0)
-		return error_set_errno(
-			err, ERROR_IO, errno, "cannot remove '%s', which a stopped run has left", partial);
-	return 0;
+	int fd = open(partial, FOLDER_FLAGS), copy = fd < 0 ? -1 : openat(fd, ".", FOLDER_FLAGS), rc = 0;
+	if (copy < 0 || !empty_folder(copy, TOPMOST) || (unlinkat(fd, mark, 0) != 0 && errno != ENOENT) ||
+		rmdir(partial) != 0)
+		rc = error_set_errno(err, ERROR_IO, errno, "cannot remove '%s', which a stopped run has left", partial);
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
 /* ---- the folder ---- */
@@ -118,6 +129,24 @@ static void folder_free(struct atomic_folder *folder)
 	free(folder);
 }
 
+/* 1: nothing lies in the folder, 0: something does, -1: errno says why that cannot be told. Takes fd over. */
+static int is_empty(int fd)
+{
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	unsigned entries = 0;
+	if (list == NULL) {
+		int kept = errno;
+		if (fd >= 0)
+			close(fd);
+		errno = kept;
+		return -1;
+	}
+	while (entries < 3 && readdir(list) != NULL)
+		entries++;
+	closedir(list);
+	return entries < 3;
+}
+
 static int check_target(const char *path, struct error *err)
 {
 	struct stat status;
@@ -129,14 +158,29 @@ static int check_target(const char *path, struct error *err)
 			"cannot write the folder '%s': there is something of that name that is "
 			"no folder",
 			path);
-	DIR *list = opendir(path);
-	if (list == NULL)
+	int empty = is_empty(open(path, FOLDER_FLAGS));
+	if (empty < 0)
 		return error_set_errno(err, ERROR_IO, errno, "cannot write the folder '%s'", path);
-	unsigned entries = 0;
-	while (entries < 3 && readdir(list) != NULL)
-		entries++;
-	closedir(list);
-	return entries < 3 ? 0 : error_set(err, ERROR_IO, "the folder '%s' is not empty: name a new one", path);
+	return empty ? 0 : error_set(err, ERROR_IO, "the folder '%s' is not empty: name a new one", path);
+}
+
+/* The folder is locked: marks it as ours. What others have put there stays as it is. */
+static int partial_mark(const struct atomic_folder *folder, struct error *err)
+{
+	if (faccessat(folder->fd, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	int empty = is_empty(openat(folder->fd, ".", FOLDER_FLAGS));
+	if (empty == 0)
+		return error_set(err, ERROR_IO,
+			"cannot write '%s' by way of '%s': that is no folder which a stopped run of this program has "
+			"left "
+			"(it has no file '%s' in it); move it elsewhere, or remove it",
+			folder->path, folder->partial, mark);
+	int fd = empty < 0 ? -1 : openat(folder->fd, mark, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return error_set_errno(err, ERROR_IO, errno, "cannot write in '%s'", folder->partial);
+	close(fd);
+	return 0;
 }
 
 /* Makes and locks the partial folder. */
@@ -155,9 +199,12 @@ static int partial_create(struct atomic_folder *folder, struct error *err)
 	if (lstat(partial, &named) != 0 || fstat(folder->fd, &opened) != 0 || named.st_ino != opened.st_ino ||
 		named.st_dev != opened.st_dev)
 		return error_set(err, ERROR_IO, "'%s' was just being written by another run", partial);
+	int rc = partial_mark(folder, err);
+	if (rc != 0)
+		return rc;
 	/* What an earlier run has left goes; the lock stays with the folder. */
 	int copy = openat(folder->fd, ".", FOLDER_FLAGS);
-	if (copy < 0 || !empty_folder(copy, ATOMIC_FOLDER_MAX_DEPTH + 1))
+	if (copy < 0 || !empty_folder(copy, TOPMOST))
 		return error_set_errno(
 			err, ERROR_IO, errno, "cannot empty '%s', which a stopped run has left", partial);
 	return 0;
@@ -300,6 +347,9 @@ int atomic_folder_commit(struct atomic_folder *folder, struct error *err)
 	int rc = 0;
 	if (syncfs(folder->fd) != 0)
 		rc = error_set_errno(err, ERROR_IO, errno, "cannot write the folder '%s': sync failed", folder->path);
+	/* A finished folder has no mark; without it, this one is in nobody's way but the next run's, which says so. */
+	if (rc == 0 && unlinkat(folder->fd, mark, 0) != 0)
+		rc = error_set_errno(err, ERROR_IO, errno, "cannot write the folder '%s'", folder->path);
 	if (rc == 0 && rename(folder->partial, folder->path) != 0)
 		rc = error_set_errno(err, ERROR_IO, errno, "cannot write the folder '%s': rename failed", folder->path);
 	if (rc != 0) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A folder of many files that appears whole or not at all: written as "<path>.partial", synced, renamed. What is left
- * of a run that was killed is removed by the next one; two runs at once do not disturb each other.
+ * of a run that was killed is removed by the next one; two runs at once do not disturb each other. A folder of that
+ * name that no run has made, which is told by a mark in it, is refused.
  *
  * Names of files may come from strangers: nothing is ever written outside the folder, whatever they are.
  */
@@ -13,6 +14,9 @@
 #include "pipeline/error.h"
 
 enum { ATOMIC_FOLDER_MAX_DEPTH = 64, ATOMIC_FOLDER_MAX_PATH = 4095, ATOMIC_FOLDER_MAX_NAME = 255 };
+
+/* A file in the partial folder. No other may be called so. */
+#define ATOMIC_FOLDER_MARK ".ringclr-unfinished"
 
 /* NULL if a file of that name may lie in a folder, else what is wrong with it: "is absolute", "has '..' in it". */
 const char *atomic_folder_fault(const char *name);

@@ -101,8 +101,8 @@ static void test_failures_leave_nothing(void **state)
 static void test_names(void **state)
 {
 	struct helper_place *place = *state;
-	static const char *const bad[] = {
-		"", "/etc/x", "..", "../x", "a/../../x", "a//b", "a/", "./a", "a/.", "a\nb", "a\x7f", "/"};
+	static const char *const bad[] = {ATOMIC_FOLDER_MARK, "", "/etc/x", "..", "../x", "a/../../x", "a//b", "a/",
+		"./a", "a/.", "a\nb", "a\x7f", "/"};
 	static const char *const good[] = {"a", "a/b", "...", ".a", "a..b/..c", "\xc3\xa9", "a b", "-rf", "a\\b", "~"};
 	char deep[2 * (ATOMIC_FOLDER_MAX_DEPTH + 2)], wide[ATOMIC_FOLDER_MAX_NAME + 2];
 	struct error err = {0};
@@ -192,6 +192,37 @@ static void test_leftovers(void **state)
 	free(kept);
 }
 
+/* Somebody's own folder of that name. */
+static void test_foreign(void **state)
+{
+	struct helper_place *place = *state;
+	struct error err = {0};
+	char *partial = helper_path(place->folder, "file.partial"), *thesis = helper_path(partial, "thesis");
+	char *text = helper_path(thesis, "thesis.tex"), *mark = helper_path(place->path, ATOMIC_FOLDER_MARK);
+	assert_int_equal(mkdir(partial, 0777), 0);
+	assert_int_equal(mkdir(thesis, 0777), 0);
+	helper_file_write(text, "kept", 4);
+	assert_null(atomic_folder_create(place->path, &err));
+	assert_int_equal(err.code, ERROR_IO);
+	assert_non_null(strstr(err.message, "file.partial"));
+	assert_content(thesis, "thesis.tex", "kept");
+	assert_int_equal(helper_folder_entries(partial), 1);
+	/* An empty one is nobody's: a run may have been killed before it left its mark. */
+	assert_int_equal(unlink(text), 0);
+	assert_int_equal(rmdir(thesis), 0);
+	err = (struct error){0};
+	struct atomic_folder *folder = atomic_folder_create(place->path, &err);
+	assert_non_null(folder);
+	assert_add(folder, "a");
+	assert_int_equal(atomic_folder_commit(folder, &err), 0);
+	assert_int_not_equal(access(mark, F_OK), 0);
+	assert_int_equal(helper_folder_entries(place->folder), 1);
+	free(partial);
+	free(thesis);
+	free(text);
+	free(mark);
+}
+
 int main(void)
 {
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, helper_place_make, helper_place_remove)
@@ -202,6 +233,7 @@ int main(void)
 		IN_A_FOLDER(test_names),
 		IN_A_FOLDER(test_planted_links),
 		IN_A_FOLDER(test_leftovers),
+		IN_A_FOLDER(test_foreign),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
