@@ -195,4 +195,13 @@ raw_pixels() {
 }
 ok "raw pixels as PNG and PPM" raw_pixels
 
+dictionary_alone() {
+	quiet pack "$dir/in/train" --dictionary 1K --block 4K --zstd 6 --codec raw -o "$dir/dict.ring" || return 1
+	"$ringclr" inspect --json "$dir/dict.ring" >"$dir/json"
+	grep -q '"dictionary_bytes":[1-9]' "$dir/json" && grep -q '"version":"1.2"' "$dir/json" || { cat "$dir/json"; return 1; }
+	quiet export "$dir/dict.ring" --to mds -o "$dir/dict-mds" && ! grep -q meta "$dir/dict-mds/index.json" &&
+		quiet merge "$dir/dict.ring" -o "$dir/undict.ring" --dictionary none && "$ringclr" inspect --json "$dir/undict.ring" | grep -q '"version":"1.0"'
+}
+ok "a dictionary is no metadata" dictionary_alone
+
 tap_end

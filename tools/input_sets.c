@@ -89,8 +89,7 @@ struct input_sets *input_sets_open(const char *const *paths, unsigned count, str
 		sets->count = i + 1;
 		sets->records += shard_set_records(set);
 		for (unsigned j = 0; j < shard_set_count(set); j++)
-			sets->meta =
-				sets->meta || shard_version_minor(shard_set_at(set, j)) >= SHARD_VERSION_MINOR_FIELDS;
+			sets->meta = sets->meta || shard_has_meta(shard_set_at(set, j));
 	}
 	if (unite_classes(sets, err) == 0)
 		return sets;
