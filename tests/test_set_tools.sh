@@ -195,6 +195,18 @@ raw_pixels() {
 }
 ok "raw pixels as PNG and PPM" raw_pixels
 
+samples_apart() {
+	mkdir -p "$dir/two/disc" "$dir/one/disc" && cp "$(find "$dir/in/train/disc" -type f | head -n 1)" "$dir/one/disc/1.png" &&
+		cp "$(find "$dir/ppm" -type f | head -n 1)" "$dir/two/disc/1.ppm" || return 1
+	quiet pack "$dir/one" -o "$dir/one.ring" && quiet pack "$dir/two" --codec raw -o "$dir/two.ring" &&
+		quiet merge "$dir/one.ring" "$dir/two.ring" -o "$dir/both.ring" || return 1
+	# As files they are two; as a sample they would be one.
+	quiet extract "$dir/both.ring" --raw-as ppm -o "$dir/both" &&
+		fails 1 "both be the file 'disc/1.json'" "$ringclr" export "$dir/both.ring" --to webdataset --raw-as ppm -o "$dir/both-wds" &&
+		[ ! -e "$dir/both-wds" ] && [ ! -e "$dir/both-wds.partial" ]
+}
+ok "two records of one stem are no sample of WebDataset" samples_apart
+
 dictionary_alone() {
 	quiet pack "$dir/in/train" --dictionary 1K --block 4K --zstd 6 --codec raw -o "$dir/dict.ring" || return 1
 	"$ringclr" inspect --json "$dir/dict.ring" >"$dir/json"

@@ -118,12 +118,12 @@ static int export_folder(struct export_job *job, struct error *err)
 /* ---- all formats ---- */
 
 static const struct export_format formats[] = {
-	[TO_WEBDATASET] = {.name = export_webdataset_name, .run = export_webdataset},
+	[TO_WEBDATASET] = {.name = export_webdataset_name, .beside = ".json", .run = export_webdataset},
 	[TO_FOLDER] = {.name = folder_name, .run = export_folder},
 	[TO_MDS] = {.run = export_mds},
 };
 
-static int check_names(const struct export_job *job, export_name name, struct error *err)
+static int check_names(const struct export_job *job, const struct export_format *format, struct error *err)
 {
 	struct output_paths paths = {.count = 0};
 	int rc = 0;
@@ -132,9 +132,14 @@ static int check_names(const struct export_job *job, export_name name, struct er
 		struct input_record record;
 		struct output_path path;
 		input_sets_locate(job->sets, i, &record);
-		if (name(job, &record, &path))
+		bool named = format->name(job, &record, &path);
+		if (named)
 			rc = output_paths_add(&paths, &path, err);
-		else
+		if (named && rc == 0 && format->beside != NULL) {
+			const struct output_path beside = output_path_beside(&path, format->beside);
+			rc = output_paths_add(&paths, &beside, err);
+		}
+		if (!named)
 			rc = error_set(err, ERROR_FORMAT,
 				"the record '%.300s' has no class, so no class folder (--class '*' takes only those "
 				"with "
@@ -176,7 +181,7 @@ static int export_run(const struct export_options *options, struct export_job *j
 	const struct export_format *format = &formats[options->to];
 	int rc = record_filter_select(&options->filter, job->sets, selection, err);
 	if (rc == 0 && format->name != NULL)
-		rc = check_names(job, format->name, err);
+		rc = check_names(job, format, err);
 	if (rc == 0)
 		job->folder = atomic_folder_create(options->output, err);
 	if (rc == 0 && job->folder == NULL)

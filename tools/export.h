@@ -24,7 +24,8 @@ struct export_job {
 typedef bool (*export_name)(const struct export_job *job, const struct input_record *record, struct output_path *path);
 
 struct export_format {
-	export_name name; /* NULL: the format has no names of files */
+	export_name name;   /* NULL: the format has no names of files */
+	const char *beside; /* suffix of a file that every record has beside its image; NULL: none */
 	int (*run)(struct export_job *job, struct error *err);
 };
 

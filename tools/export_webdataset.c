@@ -122,31 +122,38 @@ static char *make_json(const struct tars *tars, const struct shard_record_in *re
 	return text;
 }
 
+/* One file of a sample. */
+static int add_file(
+	struct tars *tars, const struct output_path *path, const void *data, size_t bytes, struct error *err)
+{
+	char name[ATOMIC_FOLDER_MAX_PATH + 1];
+	if (!output_path_write(path, name))
+		return error_set(
+			err, ERROR_FORMAT, "the record '%.300s' makes no file: its name is too long", path->key);
+	return tar_stream_add(tars->tar, name, data, bytes, err);
+}
+
 static int add_sample(
 	struct tars *tars, const struct output_path *path, const struct shard_record_in *record, struct error *err)
 {
-	char name[ATOMIC_FOLDER_MAX_PATH + 1];
 	struct output_image image;
 	int rc = output_image_make(record, tars->job->raw_as, &image, err);
-	output_path_write(path, name);
 	if (rc == 0)
-		rc = tar_stream_add(tars->tar, name, image.data, image.bytes, err);
+		rc = add_file(tars, path, image.data, image.bytes, err);
 	tars->job->bytes += image.bytes;
 	output_image_free(&image);
 	if (rc == 0 && record->label >= 0) {
 		const struct output_path beside = output_path_beside(path, ".cls");
 		char number[16];
 		int digits = snprintf(number, sizeof(number), "%d", record->label);
-		output_path_write(&beside, name);
-		rc = tar_stream_add(tars->tar, name, number, (size_t)digits, err);
+		rc = add_file(tars, &beside, number, (size_t)digits, err);
 	}
 	if (rc != 0)
 		return rc;
 	const struct output_path beside = output_path_beside(path, ".json");
 	size_t bytes = 0;
 	char *text = make_json(tars, record, &bytes, err);
-	output_path_write(&beside, name);
-	rc = text == NULL ? err->code : tar_stream_add(tars->tar, name, text, bytes, err);
+	rc = text == NULL ? err->code : add_file(tars, &beside, text, bytes, err);
 	free(text);
 	return rc;
 }
