@@ -358,8 +358,13 @@ static const char *record_fault(const struct shard_writer *writer, const struct 
 		return "it has metadata, and the writer was not told that some have";
 	if (record->meta != NULL && (record->meta_bytes == 0 || record->meta_bytes > SHARD_MAX_META))
 		return "its metadata must have 1 byte to 1 MiB";
-	return shard_record_fault(record->key, record->key == NULL ? 0 : strlen(record->key), record->label,
-		writer->header.class_count, record->width, record->height, (unsigned)record->codec, record->bytes);
+	const size_t key_bytes = record->key == NULL ? 0 : strlen(record->key);
+	const char *fault = shard_record_fault(record->key, key_bytes, record->label, writer->header.class_count,
+		record->width, record->height, (unsigned)record->codec, record->bytes);
+	/* Its fields count, too: a block may hold nothing else. */
+	if (fault == NULL && shard_pending_more(&writer->pending, record, key_bytes) > SHARD_MAX_RAW_BYTES)
+		fault = "with its fields it is larger than the 1 GiB that a block holds";
+	return fault;
 }
 
 static int add(struct shard_writer *writer, const struct shard_record_in *record, struct error *err)

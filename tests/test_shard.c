@@ -276,6 +276,22 @@ static void test_records_refused(void **state)
 	expect_refused(writer, bad, "no bytes");
 	bad.bytes = (size_t)1 << 30;
 	expect_refused(writer, bad, "1 GiB");
+	/* Of what a block holds, fields take some, if only to say that there are none: without them it would just fit.
+	 */
+	struct shard_writer_config with_fields = config;
+	char *other = helper_path(place->folder, "fields.ring");
+	with_fields.path = other;
+	with_fields.meta = true;
+	struct shard_writer *described = shard_writer_create(&with_fields, &err);
+	assert_non_null(described);
+	bad.bytes = ((size_t)1 << 30) - 24 - strlen(bad.key);
+	expect_refused(described, bad, "with its fields");
+	bad.bytes -= 4 + 8 + 1;
+	bad.meta = "{}";
+	bad.meta_bytes = 2;
+	expect_refused(described, bad, "with its fields");
+	shard_writer_abandon(described);
+	free(other);
 	/* A refused record does no harm to the others. */
 	key[SHARD_MAX_KEY] = '\0';
 	bad = good;
