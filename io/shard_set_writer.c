@@ -183,10 +183,19 @@ static int append_to_shard(struct shard_set_writer *writer, const struct shard *
 	if (file == NULL)
 		return err->code;
 	rc = copy_blocks(shard, file, err);
+	struct error why = {0};
 	if (rc == 0)
-		rc = shard_writer_resume(writer->writer, 0, file, err);
+		rc = shard_writer_resume(writer->writer, 0, file, &why);
 	else
 		atomic_file_abandon(file);
+	/* Sound or not, it cannot be gone on with as if this program had begun it. */
+	if (rc == ERROR_MISMATCH)
+		error_set(err, rc,
+			"cannot add to '%s': its header was made by another program or version; 'ringclr merge %s -o "
+			"NEW.ring' writes one with the same records that can be added to",
+			shard_path(shard), shard_path(shard));
+	else if (rc < 0)
+		error_copy(err, &why);
 	if (rc == 0 && writer->writer->record_count != shard_records(shard))
 		rc = error_set(err, ERROR_DAMAGED, "cannot add to '%s': it is damaged, see 'ringclr verify'",
 			shard_path(shard));

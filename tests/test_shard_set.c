@@ -18,6 +18,7 @@
 #include "io/shard_set_writer.h"
 #include "tests/helper_files.h"
 #include "tests/helper_set.h"
+#include "tests/hostile_shard.h"
 
 enum { RECORDS = 300, MANY_RECORDS = 8000 };
 
@@ -360,6 +361,31 @@ static void test_append(void **state)
 	helper_records_free(&records);
 }
 
+/* A shard like none that this program begins, though it is sound. */
+static void test_append_other_front(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_records records = set_records(40);
+	char *path = helper_path(place->folder, "t.ring");
+	size_t bytes = 0;
+	struct error err = {0};
+	const uint32_t unknown = 1;
+	set_write(path, &records, &(struct set_how){0});
+	unsigned char *shard = helper_file_read(path, &bytes);
+	memcpy(shard + offsetof(struct shard_header_disk, optional_flags), &unknown, sizeof unknown);
+	shard_sign(shard, bytes);
+	helper_file_write(path, shard, bytes);
+	set_assert_holds(path, &records);
+	assert_null(set_create(path, &records, &(struct set_how){.append = true}, &err));
+	assert_int_equal(err.code, ERROR_MISMATCH);
+	assert_non_null(strstr(err.message, "ringclr merge"));
+	assert_null(strstr(err.message, "unfinished"));
+	assert_int_equal(helper_folder_entries(place->folder), 1);
+	free(shard);
+	free(path);
+	helper_records_free(&records);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +397,7 @@ int main(void)
 		cmocka_unit_test(test_cut_part),
 		cmocka_unit_test_setup_teardown(test_other_run, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_append, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_append_other_front, helper_place_make, helper_place_remove),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
