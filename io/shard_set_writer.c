@@ -87,9 +87,9 @@ static int settle(struct shard_set_writer *writer, bool final, struct error *err
 {
 	struct shard_writer_config config;
 	int rc = shard_sample_choose(writer->sample, &config, &writer->choice, err);
-	writer->saved = !final;
+	writer->saved = !final && !writer->config.append;
 	/* A set's commit takes several steps: whose it is must be known even where nothing else will be taken up. */
-	if (rc == 0 && (!final || writer->partial.many))
+	if (rc == 0 && !writer->config.append && (!final || writer->partial.many))
 		rc = shard_partial_save(&writer->partial, &config, &writer->choice, writer->config.identity, err);
 	if (rc == 0) {
 		writer->writer = writer_make(writer, &config, false, err);

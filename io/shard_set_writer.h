@@ -54,8 +54,8 @@ struct shard_set_result {
 
 /* Syncs and gives all files their names. Frees, whatever the result. After a failure the old set is untouched. */
 int shard_set_writer_finish(struct shard_set_writer *writer, struct shard_set_result *result, struct error *err);
-/* keep: unfinished work stays for `resume`, if it is worth it (a block was written); else it is removed. NULL is
- * allowed. */
+/* keep: unfinished work stays for `resume`, if it is worth it (a block was written) and no `append`, which cannot be
+ * taken up; else it is removed. NULL is allowed. */
 void shard_set_writer_abandon(struct shard_set_writer *writer, bool keep);
 
 #endif

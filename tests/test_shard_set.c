@@ -334,10 +334,17 @@ static void test_append(void **state)
 		set_assert_holds(w == 0 ? json : path, &records);
 		if (w > 0)
 			assert_int_equal(helper_folder_entries(place->folder), files);
-		/* What is refused changes nothing. */
+		/* What is left off or refused changes nothing, and stays nowhere: an append cannot be taken up. */
 		struct error err = {0};
 		struct shard_set_result result;
 		how.append = true;
+		struct helper_records more = set_records(3 * RECORDS);
+		files = helper_folder_entries(place->folder);
+		struct shard_set_writer *stopped = set_create(path, &more, &how, &err);
+		set_add(stopped, &more, RECORDS, more.count);
+		shard_set_writer_abandon(stopped, true);
+		assert_int_equal(helper_folder_entries(place->folder), files);
+		helper_records_free(&more);
 		struct shard_set_writer *writer = set_create(path, &records, &how, &err);
 		assert_int_equal(shard_set_writer_add(writer, &records.records[5], &err), 0);
 		assert_int_equal(shard_set_writer_finish(writer, &result, &err), ERROR_USAGE);

@@ -56,7 +56,7 @@ static struct {
 static int tick(struct pack_plan *plan, struct error *err)
 {
 	static bool terminal, asked;
-	int rc = pack_interrupted(err);
+	int rc = pack_interrupted(plan, err);
 	if (!asked)
 		terminal = isatty(STDERR_FILENO) != 0;
 	asked = true;
@@ -322,6 +322,7 @@ static int pack_images(const struct options *options, const struct pack_options 
 	plan.inputs = options->operands;
 	plan.label_regex = label_regex;
 	plan.no_meta = pack->no_meta;
+	plan.append = pack->append;
 	if (rc == 0)
 		rc = make_plan(options, pack, sources, &plan, err);
 	if (rc == 0)

@@ -81,6 +81,7 @@ struct pack_plan {
 	size_t input_first;	    /* first entry of the input being walked */
 	uint32_t input;		    /* number of the input being walked */
 	bool folder_classes;	    /* some class is a folder's name */
+	bool append;		    /* to a set that is there; --resume is not for that */
 	bool take_meta;		    /* .json files beside images are their metadata */
 	bool no_meta;		    /* nothing is */
 	const regex_t *label_regex; /* its first group in a key is the class; NULL: none */
@@ -304,7 +305,7 @@ struct pack_result {
 };
 
 /* ERROR_INTERRUPTED after Ctrl-C, else 0. */
-int pack_interrupted(struct error *err);
+int pack_interrupted(const struct pack_plan *plan, struct error *err);
 
 /* Streams the plan's images into the outputs; neither finishes nor abandons them. */
 int pack_run(const struct pack_settings *settings, struct pack_plan *plan, struct pack_bad *bad,

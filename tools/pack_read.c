@@ -59,7 +59,7 @@ static int read_all(struct pack_pass *pass, struct inputs *inputs, struct worker
 		struct pack_entry *entry = pass->spills ? &pass->plan->entries[n] : pack_plan_at(pass->plan, n);
 		if (entry->flags & (PACK_LEFT_OUT | PACK_WRITTEN))
 			continue;
-		int rc = pack_interrupted(worker->err);
+		int rc = pack_interrupted(pass->plan, worker->err);
 		if (rc < 0)
 			return rc;
 		void *state = open_input(pass, inputs, entry->input, worker->err);

@@ -28,12 +28,11 @@ void pack_item_clear(struct pack_item *item)
 	*item = (struct pack_item){.data = NULL};
 }
 
-int pack_interrupted(struct error *err)
+int pack_interrupted(const struct pack_plan *plan, struct error *err)
 {
 	return command_interrupted()
-		       ? error_set(err, ERROR_INTERRUPTED,
-				 "interrupted; no output was changed. The same command with --resume goes on with what "
-				 "is done")
+		       ? error_set(err, ERROR_INTERRUPTED, "interrupted; no output was changed%s",
+				 plan->append ? "" : ". The same command with --resume goes on with what is done")
 		       : 0;
 }
 

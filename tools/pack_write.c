@@ -130,7 +130,7 @@ static int take_items(struct writing *writing, struct worker *worker)
 	for (uint64_t seq = 0; seq < pass->count; seq++) {
 		void *memory;
 		int status;
-		int rc = pack_interrupted(worker->err);
+		int rc = pack_interrupted(pass->plan, worker->err);
 		if (rc == 0)
 			rc = ring_acquire(pass->done, seq, &memory, &status);
 		if (rc != 0)
@@ -168,7 +168,7 @@ static int write_aside(struct writing *writing, struct error *err)
 			.codec = (enum shard_codec)aside.codec,
 			.data = map + place + sizeof(aside),
 			.bytes = aside.bytes};
-		rc = pack_interrupted(err);
+		rc = pack_interrupted(plan, err);
 		if (rc == 0)
 			rc = put_record(writing, entry, &record, aside.hash, err);
 	}
