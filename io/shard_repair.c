@@ -324,7 +324,10 @@ static int pass(struct repairer *r, struct error *err)
 	uint64_t next_record = 0;
 	for (uint32_t i = 0; i < r->find.count; i++) {
 		const struct shard_found_block *block = &r->find.blocks[i];
-		int rc = block_salvage(r, block, err);
+		int rc = r->report->poll != NULL ? r->report->poll(r->report->ctx, err) : 0;
+		if (rc != 0)
+			return rc;
+		rc = block_salvage(r, block, err);
 		if (rc != 0 && rc != ERROR_DAMAGED)
 			return rc;
 		if (rc != 0 || r->writer == NULL)

@@ -14,6 +14,7 @@ struct shard_lost {
 struct shard_repair_report {
 	void (*note)(void *ctx, const char *line); /* a part that is damaged, and what that means */
 	void (*lost)(void *ctx, const struct shard_lost *lost);
+	int (*poll)(void *ctx, struct error *err); /* between blocks: another result than 0 ends it. NULL: never */
 	void *ctx;
 };
 
@@ -35,7 +36,8 @@ bool shard_repaired_whole(const struct shard_repaired *repaired);
 
 /* Reads `in`, which is never changed, and writes all whole records to `out`, atomically. 0: some were salvaged.
  * ERROR_DAMAGED: none, and `out` is not there. ERROR_USAGE: in and out are the same file. ERROR_MISMATCH: class names
- * are lost, and `names` has fewer than there are labels; it may be NULL. */
+ * are lost, and `names` has fewer than there are labels; it may be NULL. What report->poll says, which leaves no
+ * output. */
 int shard_repair(const char *in, const char *out, const struct shard_class_names *names,
 	const struct shard_repair_report *report, struct shard_repaired *repaired, struct error *err);
 

@@ -389,6 +389,42 @@ static void test_front_lost(void **state)
 	trial_free(trial);
 }
 
+/* Stops at the fourth call from the last: blocks have been written by then. */
+struct stopping {
+	unsigned calls, end;
+};
+
+static int stop(void *ctx, struct error *err)
+{
+	struct stopping *stopping = ctx;
+	return ++stopping->calls == stopping->end ? error_set(err, ERROR_INTERRUPTED, "interrupted") : 0;
+}
+
+static void forget(void *ctx, const char *line)
+{
+	(void)ctx, (void)line;
+}
+
+static void test_interrupted(void **state)
+{
+	struct trial *trial = trial_make(state, STORED);
+	struct stopping stopping = {0};
+	const struct shard_repair_report report = {.note = forget, .poll = stop, .ctx = &stopping};
+	struct error err = {0};
+	helper_file_write(trial->place->path, trial->sound, trial->size);
+	assert_int_equal(shard_repair(trial->place->path, trial->out, NULL, &report, &trial->repaired, &err), 0);
+	assert_int_equal(unlink(trial->out), 0);
+	assert_true(stopping.calls > 8);
+	stopping = (struct stopping){.end = stopping.calls - 3};
+	unsigned files = helper_folder_entries(trial->place->folder);
+	assert_int_equal(
+		shard_repair(trial->place->path, trial->out, NULL, &report, &trial->repaired, &err), ERROR_INTERRUPTED);
+	assert_true(trial->repaired.records > 0);
+	assert_int_equal(stopping.calls, stopping.end);
+	assert_int_equal(helper_folder_entries(trial->place->folder), files);
+	trial_free(trial);
+}
+
 static void test_refused(void **state)
 {
 	struct trial *trial = trial_make(state, STORED);
@@ -534,6 +570,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_index_found, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_index_lost, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_front_lost, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_interrupted, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_refused, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_record_lost, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_key_changed, helper_place_make, helper_place_remove),

@@ -76,6 +76,12 @@ static void report_lost(void *ctx, const struct shard_lost *lost)
 	}
 }
 
+static int poll_interrupt(void *ctx, struct error *err)
+{
+	(void)ctx;
+	return command_interrupted() ? error_set(err, ERROR_INTERRUPTED, "interrupted; no output was written") : 0;
+}
+
 static void summary_add(cJSON *object, const char *in, const char *out, const struct shard_repaired *repaired)
 {
 	cJSON_AddStringToObject(object, "input", in);
@@ -119,12 +125,14 @@ int command_repair(int argc, char **argv)
 	int status = options_parse(&options, &command_repair_table, &repair, argc, argv);
 	if (status != OPTIONS_GO)
 		return status;
+	command_catch_interrupts();
 	cJSON *object = repair.json ? cJSON_CreateObject() : NULL;
 	struct report report = {
 		.notes = repair.json ? cJSON_AddArrayToObject(object, "notes") : NULL,
 		.lost = repair.json ? cJSON_AddArrayToObject(object, "lost") : NULL,
 	};
-	const struct shard_repair_report calls = {.note = report_note, .lost = report_lost, .ctx = &report};
+	const struct shard_repair_report calls = {
+		.note = report_note, .lost = report_lost, .poll = poll_interrupt, .ctx = &report};
 	const char *in = options.operands[0];
 	struct class_file file = {0};
 	int rc = repair.classes != NULL ? class_file_read(&file, repair.classes, &err) : 0;
