@@ -7,12 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void keep_one_line(char *message)
-{
-	for (char *c = message; *c != '\0'; c++)
-		if (*c == '\n' || *c == '\r')
-			*c = ' ';
-}
+#include "pipeline/escape.h"
 
 int(error_set)(struct error *err, int code, const char *format, ...)
 {
@@ -22,7 +17,7 @@ int(error_set)(struct error *err, int code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->message, sizeof(err->message), format, args);
 	va_end(args);
-	keep_one_line(err->message);
+	escape_line(err->message);
 	err->code = code;
 	return code;
 }
@@ -42,7 +37,7 @@ int(error_set_errno)(struct error *err, int code, int errnum, const char *format
 	va_end(args);
 	size_t length = strlen(err->message);
 	snprintf(err->message + length, sizeof(err->message) - length, ": %s", reason);
-	keep_one_line(err->message);
+	escape_line(err->message);
 	err->code = code;
 	return code;
 }

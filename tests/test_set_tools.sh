@@ -216,4 +216,17 @@ dictionary_alone() {
 }
 ok "a dictionary is no metadata" dictionary_alone
 
+# Two records, one of a name that would be a line of its own.
+odd_keys() {
+	mkdir "$dir/odd2" && cp "$(find "$dir/in/train/disc" -type f | head -n 1)" "$dir/odd2/x
+other.ring: sound.png" && cp "$dir/in/train/disc/"*1.png "$dir/odd2/" && quiet pack "$dir/odd2" -o "$dir/odd2.ring" &&
+		quiet pack "$dir/in/train/star" -o "$dir/star.ring" || return 1
+	"$ringclr" diff "$dir/odd2.ring" "$dir/star.ring" --list all >"$dir/text"
+	grep -qx "only in $dir/odd2.ring: x\\\\nother.ring: sound.png" "$dir/text" && ! grep -q '^other' "$dir/text" || { cat "$dir/text"; return 1; }
+	cp -r "$dir/odd2" "$dir/odd3" && (cd "$dir/odd3" && for file in *; do cp "$file" "twice $file" || exit 1; done) || return 1
+	quiet pack "$dir/odd3" --dedupe report -o "$dir/odd3.ring" >"$dir/text" && ! grep -v '	' "$dir/text" | grep -q . &&
+		grep -qF 'x\nother.ring' "$dir/text" || { cat "$dir/text"; return 1; }
+}
+ok "keys are no lines of reports" odd_keys
+
 tap_end

@@ -5,10 +5,12 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "io/atomic_file.h"
+#include "pipeline/escape.h"
 #include "pipeline/nearest.h"
 #include "tools/options.h"
 
@@ -73,11 +75,15 @@ int command_fail(const char *command, const struct error *err)
 void command_note(const char *command, const char *format, ...)
 {
 	va_list arguments;
+	char *line = NULL;
 	va_start(arguments, format);
-	fprintf(stderr, "ringclr %s: ", command);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	if (vasprintf(&line, format, arguments) < 0)
+		line = NULL;
 	va_end(arguments);
+	if (line != NULL)
+		escape_line(line);
+	fprintf(stderr, "ringclr %s: %s\n", command, line != NULL ? line : format);
+	free(line);
 }
 
 /* Lock-free, so a signal handler may store it; atomic and no sig_atomic_t, because every thread looks. Orders nothing.

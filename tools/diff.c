@@ -12,6 +12,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "pipeline/escape.h"
 #include "tools/command.h"
 #include "tools/input_sets.h"
 #include "tools/json.h"
@@ -167,14 +168,14 @@ static void note_difference(struct comparison *job, const char *key, const char 
 	job->listed++;
 	if (job->differences == NULL) {
 		if (changes == 0)
-			printf("only in %s: %s\n", only, key);
+			printf("only in %s: ", only);
 		else
-			printf("changed: %s (", key);
+			fputs("changed: ", stdout);
+		escape_print(stdout, key);
 		for (unsigned i = 0, written = 0; i < CHANGES; i++)
 			if (changes >> i & 1)
-				printf("%s%s", written++ > 0 ? ", " : "", change_names[i]);
-		if (changes != 0)
-			puts(")");
+				printf("%s%s", written++ > 0 ? ", " : " (", change_names[i]);
+		puts(changes != 0 ? ")" : "");
 		return;
 	}
 	cJSON *entry = cJSON_CreateObject();

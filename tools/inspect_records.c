@@ -3,42 +3,26 @@
  * The records of a data set as lines, for other programs: tab-separated values, or JSON objects. A line is written as
  * soon as it is made, so that a listing of millions of records takes no memory.
  *
- * A tab, a line's end or a backslash in a name becomes \t, \n, \r or \\: each line is one record, and each tab ends a
- * column, whatever names there are.
+ * Names are escaped (pipeline/escape.h): each line is one record, and each tab ends a column, whatever names there are.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "pipeline/escape.h"
 #include "tools/command.h"
 #include "tools/inspect.h"
 #include "tools/json.h"
 
-static void print_escaped(const char *text)
-{
-	for (; *text != '\0'; text++) {
-		if (*text == '\t')
-			fputs("\\t", stdout);
-		else if (*text == '\n')
-			fputs("\\n", stdout);
-		else if (*text == '\r')
-			fputs("\\r", stdout);
-		else if (*text == '\\')
-			fputs("\\\\", stdout);
-		else
-			putchar(*text);
-	}
-}
-
 static void print_columns(const struct shard *shard, const struct shard_record *record, uint64_t number)
 {
 	printf("%" PRIu64 "\t", number);
-	print_escaped(record->key);
+	escape_print(stdout, record->key);
 	putchar('\t');
 	if (record->label >= 0)
-		print_escaped(shard_class(shard, (uint32_t)record->label));
+		escape_print(stdout, shard_class(shard, (uint32_t)record->label));
 	printf("\t%d\t%u\t%u\t%s\t%u\t%u\t%016" PRIx64 "\t", record->label, record->width, record->height,
 		shard_codec_name((enum shard_codec)record->codec), record->bytes, record->block, record->hash);
-	print_escaped(shard_path(shard));
+	escape_print(stdout, shard_path(shard));
 	putchar('\n');
 }
 

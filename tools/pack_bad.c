@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "io/atomic_file.h"
+#include "pipeline/escape.h"
 #include "tools/command.h"
 #include "tools/pack.h"
 
@@ -85,27 +86,10 @@ int pack_bad_finish(struct pack_bad *bad, struct error *err)
 	return rc;
 }
 
-/* A column: tabs, ends of lines and backslashes as \t, \n, \r, \\. */
+/* A column of the report. */
 static void print_column(FILE *out, const char *text, char end)
 {
-	for (; *text != '\0'; text++) {
-		switch (*text) {
-		case '\t':
-			fputs("\\t", out);
-			break;
-		case '\n':
-			fputs("\\n", out);
-			break;
-		case '\r':
-			fputs("\\r", out);
-			break;
-		case '\\':
-			fputs("\\\\", out);
-			break;
-		default:
-			fputc(*text, out);
-		}
-	}
+	escape_print(out, text);
 	fputc(end, out);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "pipeline/escape.h"
 #include "tools/command.h"
 #include "tools/pack_run.h"
 
@@ -48,8 +49,13 @@ static int tell_duplicate(
 	struct pack_pass *pass, const struct pack_entry *entry, const struct pack_entry *first, struct error *err)
 {
 	const char *key = pack_plan_key(pass->plan, entry), *before = pack_plan_key(pass->plan, first);
-	if (pass->settings->list_duplicates && printf("%s\t%s\n", key, before) < 0)
-		return error_set(err, ERROR_IO, "cannot write to standard output");
+	if (pass->settings->list_duplicates) {
+		escape_print(stdout, key);
+		putchar('\t');
+		escape_print(stdout, before);
+		if (putchar('\n') < 0)
+			return error_set(err, ERROR_IO, "cannot write to standard output");
+	}
 	if (pass->result->duplicates++ >= PACK_LISTED)
 		return 0;
 	cJSON *object = cJSON_CreateObject();

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "io/shard_repair.h"
+#include "pipeline/escape.h"
 #include "tools/class_file.h"
 #include "tools/command.h"
 #include "tools/json.h"
@@ -49,10 +50,12 @@ struct report {
 static void report_note(void *ctx, const char *line)
 {
 	const struct report *report = ctx;
-	if (report->notes != NULL)
+	if (report->notes != NULL) {
 		cJSON_AddItemToArray(report->notes, cJSON_CreateString(line));
-	else
-		puts(line);
+	} else {
+		escape_print(stdout, line);
+		putchar('\n');
+	}
 }
 
 static void report_lost(void *ctx, const struct shard_lost *lost)
@@ -67,7 +70,9 @@ static void report_lost(void *ctx, const struct shard_lost *lost)
 			cJSON_AddStringToObject(entry, "key", lost->key);
 		cJSON_AddItemToArray(report->lost, entry);
 	} else if (lost->key != NULL) {
-		printf("lost: record %" PRIu64 " (block %u): %s\n", lost->first_record, lost->block, lost->key);
+		printf("lost: record %" PRIu64 " (block %u): ", lost->first_record, lost->block);
+		escape_print(stdout, lost->key);
+		putchar('\n');
 	} else if (lost->record_count == 0) {
 		printf("lost: something before block %u\n", lost->block);
 	} else {

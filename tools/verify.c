@@ -12,6 +12,7 @@
 #include "io/shard.h"
 #include "io/shard_manifest.h"
 #include "pipeline/cpu.h"
+#include "pipeline/escape.h"
 #include "pipeline/meter.h"
 #include "stages/codec.h"
 #include "tools/command.h"
@@ -97,8 +98,10 @@ static void note_damage(void *ctx, const char *line)
 	clear_progress(verify);
 	if (verify->damages != NULL)
 		cJSON_AddItemToArray(verify->damages, cJSON_CreateString(line));
-	else
-		puts(line);
+	else {
+		escape_print(stdout, line);
+		putchar('\n');
+	}
 }
 
 static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t file_bytes)
@@ -121,12 +124,14 @@ static bool file_told(struct verify *verify, const char *path, cJSON *entry, int
 		note_damage(verify, err->message);
 	if (entry != NULL)
 		cJSON_AddBoolToObject(entry, "sound", damages == 0);
-	else if (damages == 0)
-		printf("%s: sound%s\n", path,
-			verify->level.level == SHARD_VERIFY_INDEX ? " as far as its index says; images were not read"
-								  : "");
-	else if (damages > 0)
-		printf("%s: %" PRId64 " damage%s\n", path, damages, damages > 1 ? "s" : "");
+	else if (damages >= 0)
+		escape_print(stdout, path); /* a manifest may have named it */
+	if (entry == NULL && damages == 0)
+		printf(": sound%s\n", verify->level.level == SHARD_VERIFY_INDEX
+					      ? " as far as its index says; images were not read"
+					      : "");
+	else if (entry == NULL && damages > 0)
+		printf(": %" PRId64 " damage%s\n", damages, damages > 1 ? "s" : "");
 	return damages == 0;
 }
 
