@@ -384,11 +384,17 @@ static int commit_set(const struct shard_partial *partial, struct shard_set_resu
 		rc = folder_sync(partial->target, err);
 	if (rc == 0)
 		remove_superseded(partial, &manifest);
-	for (unsigned i = 0; i < manifest.count; i++) {
+	uint64_t *prints = calloc(manifest.count + (size_t)1, sizeof *prints);
+	if (prints == NULL && rc == 0)
+		rc = out_of_memory(partial, err);
+	for (unsigned i = 0; i < manifest.count && prints != NULL; i++) {
 		result->records += manifest.parts[i].records;
 		result->file_bytes += manifest.parts[i].bytes;
+		prints[i] = manifest.parts[i].fingerprint;
 	}
 	result->shards = manifest.count;
+	result->fingerprint = prints != NULL ? shard_fingerprint_join(prints, manifest.count) : 0;
+	free(prints);
 	shard_manifest_free(&manifest);
 	free(commit);
 	return rc;
@@ -401,6 +407,7 @@ static int note_single(void *ctx, const struct shard *shard, struct error *err)
 	result->records = shard_records(shard);
 	result->file_bytes = shard_file_bytes(shard);
 	result->shards = 1;
+	result->fingerprint = shard_fingerprint(shard);
 	return 0;
 }
 

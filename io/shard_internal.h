@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <zstd.h>
 
+#include <xxhash.h>
+
 #include "io/shard.h"
 #include "io/shard_format.h"
 
@@ -28,6 +30,12 @@ static inline uint64_t shard_field_table_offset(const struct shard_footer_disk *
 static inline uint64_t shard_blocks_offset(const struct shard_footer_disk *footer)
 {
 	return shard_field_table_offset(footer) + shard_align(footer->field_table_bytes);
+}
+
+/* Of a set, by those of its shards. */
+static inline uint64_t shard_fingerprint_join(const uint64_t *prints, unsigned count)
+{
+	return count == 1 ? prints[0] : XXH3_64bits(prints, count * sizeof *prints);
 }
 
 /* What the footer repeats of the header: filled in from there, or compared. */

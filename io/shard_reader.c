@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -90,6 +91,13 @@ static int shard_load(struct shard *shard, struct error *err)
 	return 0;
 }
 
+static unsigned long long open_files_limit(void)
+{
+	struct rlimit limit = {0};
+	getrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur;
+}
+
 struct shard *shard_open(const char *path, bool direct, struct error *err)
 {
 	struct error own = {0};
@@ -101,7 +109,12 @@ struct shard *shard_open(const char *path, bool direct, struct error *err)
 	}
 	/* O_NONBLOCK so that a named pipe is refused instead of waited for; it means nothing for a regular file. */
 	shard->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (shard->fd < 0)
+	if (shard->fd < 0 && errno == EMFILE)
+		error_set_errno(&own, ERROR_IO, errno,
+			"cannot open '%s': a set has all its shards open, and no more than %llu files may be ('ulimit "
+			"-n')",
+			path, open_files_limit());
+	else if (shard->fd < 0)
 		error_set_errno(&own, ERROR_IO, errno, "cannot open '%s'", path);
 	else
 		shard_load(shard, &own);

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "io/shard_internal.h"
 #include "io/shard_manifest.h"
 
 struct shard_set {
@@ -90,7 +90,7 @@ static int fingerprint_make(struct shard_set *set, struct error *err)
 		return error_set(err, ERROR_MEMORY, "out of memory for %u shards", set->count);
 	for (unsigned i = 0; i < set->count; i++)
 		prints[i] = shard_fingerprint(set->shards[i]);
-	set->fingerprint = set->count == 1 ? prints[0] : XXH3_64bits(prints, set->count * sizeof *prints);
+	set->fingerprint = shard_fingerprint_join(prints, set->count);
 	free(prints);
 	return 0;
 }

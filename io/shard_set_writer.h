@@ -49,7 +49,8 @@ struct shard_set_result {
 	struct shard_choice choice;
 	uint64_t records, file_bytes; /* of all shards */
 	unsigned shards;
-	char *path; /* what to open: the shard or the manifest; malloc'd */
+	uint64_t fingerprint; /* as shard_set_fingerprint() has it */
+	char *path;	      /* what to open: the shard or the manifest; malloc'd */
 };
 
 /* Syncs and gives all files their names. Frees, whatever the result. After a failure the old set is untouched. */

@@ -229,4 +229,15 @@ other.ring: sound.png" && cp "$dir/in/train/disc/"*1.png "$dir/odd2/" && quiet p
 }
 ok "keys are no lines of reports" odd_keys
 
+many_shards() {
+	quiet pack "$dir/in/train" -o "$dir/many.ring" --block 4K --shard-size 4K || return 1
+	shards=$(find "$dir" -maxdepth 1 -name 'many-*.ring' | wc -l)
+	[ "$shards" -gt 30 ] || { echo "only $shards shards"; return 1; }
+	# shellcheck disable=SC3045 # ulimit -S, -H: dash and bash have them
+	(ulimit -S -n 20 && quiet pack "$dir/in/train" -o "$dir/many2.ring" --block 4K --shard-size 4K && same "$dir/many.json" "$dir/many2.json") &&
+		(ulimit -n 20 && fails 2 "ulimit -n" "$ringclr" diff "$dir/many.json" "$dir/many2.json") &&
+		(ulimit -n 20 && quiet pack "$dir/in/train" -o "$dir/many3.ring" --block 4K --shard-size 4K) && same "$dir/many.json" "$dir/many3.json"
+}
+ok "more shards than files may be open" many_shards
+
 tap_end

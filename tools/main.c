@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "model/blas.h"
 #include "tools/command.h"
@@ -48,8 +49,19 @@ static int dispatch(int argc, char **argv)
 	return command->run(2, arguments);
 }
 
+/* A set has a descriptor for each shard, and the usual soft limit of 1024 is there for programs that use select(). */
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
+	raise_open_files();
 	blas_end_threads();
 	/* A closed pipe and a full quota then are errors of write(), with a message and a clean end. */
 	signal(SIGPIPE, SIG_IGN);

@@ -120,7 +120,7 @@ static void print_counts(const struct pack_options *pack, const struct pack_plan
 }
 
 static int print_json(const struct pack_options *pack, const struct pack_plan *plan, const struct pack_result *result,
-	const struct pack_bad *bad, const struct shard_set_result *made, const uint64_t *fingerprints)
+	const struct pack_bad *bad, const struct shard_set_result *made)
 {
 	uint64_t records = result->written[0] + result->written[1];
 	cJSON *object = cJSON_CreateObject();
@@ -145,14 +145,14 @@ static int print_json(const struct pack_options *pack, const struct pack_plan *p
 	cJSON_AddNumberToObject(object, "block_bytes", (double)made[0].choice.block_bytes);
 	cJSON_AddNumberToObject(object, "zstd_level", made[0].choice.zstd_level);
 	cJSON_AddNumberToObject(object, "dictionary_bytes", (double)made[0].choice.dictionary_bytes);
-	json_add_hash(object, "fingerprint", fingerprints[0]);
+	json_add_hash(object, "fingerprint", made[0].fingerprint);
 	if (made[1].path != NULL) {
 		cJSON *validation = cJSON_AddObjectToObject(object, "validation");
 		cJSON_AddStringToObject(validation, "output", made[1].path);
 		cJSON_AddNumberToObject(validation, "records", (double)result->written[1]);
 		cJSON_AddNumberToObject(validation, "shards", made[1].shards);
 		cJSON_AddNumberToObject(validation, "file_bytes", (double)made[1].file_bytes);
-		json_add_hash(validation, "fingerprint", fingerprints[1]);
+		json_add_hash(validation, "fingerprint", made[1].fingerprint);
 	}
 	cJSON_AddNumberToObject(object, "seconds", result->seconds);
 	cJSON_AddNumberToObject(object, "images_per_second", (double)records / (result->seconds + 1e-9));
@@ -162,17 +162,11 @@ static int print_json(const struct pack_options *pack, const struct pack_plan *p
 int pack_summarize(const struct pack_options *pack, const struct pack_plan *plan, const struct pack_result *result,
 	const struct pack_bad *bad, const struct shard_set_result *made, struct error *err)
 {
-	uint64_t fingerprints[PACK_OUTPUTS] = {0};
 	double new_records = (double)(result->written[0] + result->written[1] - result->resumed);
 	for (unsigned i = 0; i < PACK_OUTPUTS; i++) {
 		if (made[i].path == NULL)
 			continue;
 		const char *path = made[i].path;
-		struct shard_set *set = shard_set_open(&path, 1, false, err);
-		if (set == NULL)
-			return err->code;
-		fingerprints[i] = shard_set_fingerprint(set);
-		shard_set_close(set);
 		fprintf(stderr, "%s: %" PRIu64 " images, %u classes, ", path, made[i].records, plan->class_count);
 		if (pack->append)
 			fprintf(stderr, "%" PRIu64 " of them new, ", result->written[i]);
@@ -187,7 +181,5 @@ int pack_summarize(const struct pack_options *pack, const struct pack_plan *plan
 	print_counts(pack, plan, result, bad);
 	if (!pack->json)
 		return 0;
-	return print_json(pack, plan, result, bad, made, fingerprints) == EXIT_OK
-		       ? 0
-		       : error_set(err, ERROR_MEMORY, "out of memory");
+	return print_json(pack, plan, result, bad, made) == EXIT_OK ? 0 : error_set(err, ERROR_MEMORY, "out of memory");
 }
