@@ -83,6 +83,10 @@ int pack_bad_finish(struct pack_bad *bad, struct error *err)
 {
 	int rc = bad->report != NULL ? atomic_file_commit(bad->report, err) : 0;
 	bad->report = NULL;
+	/* The names: of folders at any depth, so all of the file system at once. */
+	if (rc == 0 && bad->folder >= 0 && syncfs(bad->folder) != 0)
+		rc = error_set_errno(
+			err, ERROR_IO, errno, "cannot write the folder %s of --quarantine", bad->quarantine);
 	return rc;
 }
 
@@ -153,7 +157,8 @@ static int put_aside(struct pack_bad *bad, const char *key, const void *data, si
 	if (folder >= 0)
 		unlinkat(folder, partial, 0);
 	int fd = folder < 0 ? -1 : openat(folder, partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	bool failed = fd < 0 || write_whole(fd, data, bytes) != 0;
+	/* A name must not come to the disk before what it names. */
+	bool failed = fd < 0 || write_whole(fd, data, bytes) != 0 || fsync(fd) != 0;
 	int error = errno;
 	if (fd >= 0 && close(fd) != 0 && !failed) {
 		failed = true;
