@@ -16,6 +16,7 @@ CONTEXT = ZSTD.ZSTD_createDCtx()
 XXH.XXH3_64bits.restype, XXH.XXH3_64bits.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
 PAGE, CODECS, get = 4096, ["raw", "jpeg", "webp", "png"], struct.unpack_from
 DICTIONARY, FIELDS, COPIES, REQUIRED, OF_FILE = 1, 2, 4, 1, 2  # three bits of required_flags, two of a field's flags
+TEXT = {"errors": "surrogateescape"}  # UTF-8 or not: any bytes, and the same ones when it is printed
 
 
 def need(condition, what):
@@ -47,7 +48,7 @@ def record_entries(data, at, count):
     entries = []
     for _ in range(count):
         *values, _, key_bytes = get("<QIiHHBBH", data, at)
-        values.append(data[at + 24 : at + 24 + key_bytes].decode())
+        values.append(data[at + 24 : at + 24 + key_bytes].decode(**TEXT))
         entries.append(dict(zip(("hash", "bytes", "label", "width", "height", "codec", "key"), values)))
         at += 24 + key_bytes
     return entries, at
@@ -78,7 +79,7 @@ class Shard:
         table, at, self.classes = checked(self.file[PAGE : PAGE + class_bytes], class_hash, "class table"), 0, []
         for _ in range(count):
             at, end = at + 2, at + 2 + get("<H", table, at)[0]
-            self.classes.append(table[at:end].decode())
+            self.classes.append(table[at:end].decode(**TEXT))
             at = end
         need(at == class_bytes, "size of the class table")
 
@@ -86,7 +87,7 @@ class Shard:
         self.has_fields, self.fields, at = len(table) > 0, {}, 0
         while at < len(table):
             number, flags, name_bytes, value_bytes = get("<BBHI", table, at)
-            name = table[at + 8 : at + 8 + name_bytes].decode()
+            name = table[at + 8 : at + 8 + name_bytes].decode(**TEXT)
             need(not flags & REQUIRED or (name == "meta" and not flags & OF_FILE), f"the required field '{name}' is unknown")
             if not flags & OF_FILE:
                 self.fields[number] = name
@@ -100,11 +101,10 @@ class Shard:
         need((class_bytes, class_hash, class_count, *tables) == self.repeated, "dictionary, classes or fields of another file")
         need(file_bytes == len(self.file) == offset + up(size + 128) and header_hash == self.header_hash, "footer of another file")
         index = expand(checked(self.file[offset : offset + size], index_hash, "index"), compression, raw_bytes, "index")
-        at, expected = 32 * block_count, self.first_block
-        self.records = []  # (number of its block, where that lies, place in it, entry)
+        at, expected, self.records = 32 * block_count, self.first_block, []  # (number of its block, where that lies, place in it, entry)
         for number in range(block_count):
             offset, digest, size, _, count, _ = get("<QQIIII", index, 32 * number)
-            need(offset in (expected, expected + self.copy_bytes) and get("<Q", self.file, offset + 56)[0] == digest, f"block {number}")
+            need(offset in (expected, expected + (number and self.copy_bytes)) and get("<Q", self.file, offset + 56)[0] == digest, f"block {number}")
             expected = offset + up(size)
             entries, at = record_entries(index, at, count)
             self.records += [(number, offset, place, entry) for place, entry in enumerate(entries)]
@@ -116,8 +116,7 @@ class Shard:
         disk = checked(self.file[at + 64 : at + size], payload_hash, f"block {number}")
         need(dictionary_hash == (self.repeated[3] if compression == 2 else 0), f"the dictionary of block {number}")
         raw = expand(disk, compression, raw_bytes, f"block {number}", self.dictionary)
-        entries, at = record_entries(raw, 0, count)
-        records = []  # (entry, image, fields by name)
+        (entries, at), records = record_entries(raw, 0, count), []  # (entry, image, fields by name)
         for entry in entries:
             records.append((entry, checked(raw[at : at + entry["bytes"]], entry["hash"], f"record '{entry['key']}'"), {}))
             at += entry["bytes"]
@@ -140,10 +139,11 @@ class Shard:
 
 if __name__ == "__main__":
     need(len(sys.argv) in (2, 3), __doc__)
+    sys.stdout.reconfigure(**TEXT)
     shard = Shard(sys.argv[1])
     if len(sys.argv) == 3:
         sys.exit(not sys.stdout.buffer.write(shard.record(int(sys.argv[2]))[1]))
     for i, (block, _, _, r) in enumerate(shard.records):
-        meta = shard.record(i)[2].get("meta", b"").decode()
+        meta = shard.record(i)[2].get("meta", b"").decode(**TEXT)
         print(i, block, f"{r['hash']:016x}", r["bytes"], r["label"], r["width"], r["height"], CODECS[r["codec"]], r["key"],
               end="\t" + meta + "\n" if meta else "\n")

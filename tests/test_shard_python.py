@@ -49,10 +49,10 @@ def check_golden(shard):
 def check_shard(folder, shard):
     name = os.path.basename(shard)
     stem = shard[: -len(".ring")]
-    with open(stem + ".txt", encoding="utf-8") as file:
+    with open(stem + ".txt", encoding="utf-8", errors="surrogateescape") as file:
         expected = file.read()
     got = read(shard)
-    lines = [line.split(" ", 3) for line in got.stdout.decode().splitlines()]
+    lines = [line.split(" ", 3) for line in got.stdout.decode(errors="surrogateescape").splitlines()]
     listed = "".join(f"{number} {rest}\n" for number, _, _, rest in lines)
     result(got.returncode == 0 and listed == expected, f"{name} lists its records", got.stderr.decode())
     wrong, opened = [], shard_reader.Shard(shard)
