@@ -175,8 +175,10 @@ static int block_read(struct repairer *r, const struct shard_found_block *block,
 	size_t payload_bytes = header->disk_bytes - sizeof *header;
 	if (header->payload_hash != XXH3_64bits(r->disk + sizeof *header, payload_bytes))
 		fault = "hash of its payload";
-	else if (dictionary && (r->dictionary == NULL || header->dictionary_hash != r->footer.dictionary_hash))
+	else if (dictionary && r->dictionary == NULL)
 		fault = "its dictionary is lost";
+	else if (dictionary && header->dictionary_hash != r->footer.dictionary_hash)
+		fault = "it needs another dictionary than the file has";
 	else
 		fault = shard_expand(r->dctx, header->compression, r->dictionary, r->disk + sizeof *header,
 			payload_bytes, r->raw, header->raw_bytes);

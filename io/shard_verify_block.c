@@ -170,11 +170,15 @@ static void payload_check(
 {
 	const struct verify_file *file = job->file;
 	const size_t payload_bytes = header->disk_bytes - sizeof *header;
-	if (header->compression == SHARD_ZSTD_DICTIONARY &&
-		(file->dictionary == NULL || header->dictionary_hash != file->footer.dictionary_hash)) {
-		verify_report_add(job->report,
-			"'%s': block %u (%u records from record %u) cannot be read: its dictionary is lost", file->path,
-			block, header->record_count, header->first_record);
+	const char *unread = NULL;
+	if (header->compression == SHARD_ZSTD_DICTIONARY && file->dictionary == NULL)
+		unread = "its dictionary is lost";
+	else if (header->compression == SHARD_ZSTD_DICTIONARY &&
+		 header->dictionary_hash != file->footer.dictionary_hash)
+		unread = "it needs another dictionary than the file has";
+	if (unread != NULL) {
+		verify_report_add(job->report, "'%s': block %u (%u records from record %u) cannot be read: %s",
+			file->path, block, header->record_count, header->first_record, unread);
 		return;
 	}
 	if (job->dctx == NULL)
