@@ -125,8 +125,11 @@ const char *shard_origin(const struct shard *shard);
 const struct shard_block *shard_block(const struct shard *shard, uint32_t block);
 const struct shard_record *shard_record(const struct shard *shard, uint32_t record);
 uint64_t shard_fingerprint(const struct shard *shard); /* hash of all that the index says, so of every record's bytes */
-size_t shard_max_disk_bytes(const struct shard *shard); /* of one block, rounded up to SHARD_BLOCK_ALIGN */
-uint32_t shard_max_raw_bytes(const struct shard *shard);  /* of one block */
+/* A block as it lies on disk, with its padding: whole pages, for descriptors that are O_DIRECT; `memory` has room for
+ * shard_max_disk_bytes() and is aligned to SHARD_BLOCK_ALIGN where that is so. *bytes: what was read. */
+int shard_read_block(const struct shard *shard, uint32_t block, void *memory, size_t *bytes, struct error *err);
+size_t shard_max_disk_bytes(const struct shard *shard);	 /* of one block, rounded up to SHARD_BLOCK_ALIGN */
+uint32_t shard_max_raw_bytes(const struct shard *shard); /* of one block */
 uint32_t shard_max_record_bytes(const struct shard *shard);
 uint32_t shard_dictionary_bytes(const struct shard *shard); /* as it lies in the file; 0: none */
 size_t shard_dictionary_memory(const struct shard *shard);  /* of its form for decompressing, shared by all threads */

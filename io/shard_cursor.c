@@ -90,10 +90,9 @@ static int block_load(struct shard_cursor *cursor, uint32_t number, struct error
 {
 	const struct shard *shard = cursor->shard;
 	const struct shard_block *block = shard_block(shard, number);
-	/* Whole pages into aligned memory: the descriptor may be O_DIRECT. The file goes on behind every block. */
-	size_t disk_bytes = shard_align(block->disk_bytes);
+	size_t disk_bytes = 0;
 	cursor->block = -1;
-	int rc = shard_pread(shard_fd(shard), shard_path(shard), cursor->disk, disk_bytes, block->offset, err);
+	int rc = shard_read_block(shard, number, cursor->disk, &disk_bytes, err);
 	if (rc == 0)
 		rc = shard_unpack(shard, number, cursor->disk, disk_bytes, cursor->unpacker, cursor->raw,
 			block->raw_bytes, true, err);

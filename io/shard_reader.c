@@ -245,6 +245,13 @@ unsigned shard_version_minor(const struct shard *shard)
 	return shard->version_minor;
 }
 
+int shard_read_block(const struct shard *shard, uint32_t block, void *memory, size_t *bytes, struct error *err)
+{
+	/* The file goes on behind every block: behind the last one lie index and footer. */
+	*bytes = (size_t)shard_align(shard->index.blocks[block].disk_bytes);
+	return shard_pread(shard->fd, shard->path, memory, *bytes, shard->index.blocks[block].offset, err);
+}
+
 struct shard_unpacker *shard_unpacker_create(struct error *err)
 {
 	struct shard_unpacker *unpacker = calloc(1, sizeof *unpacker);

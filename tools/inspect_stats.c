@@ -174,12 +174,12 @@ static int time_blocks(const struct shard *shard, struct shard_unpacker *unpacke
 		const struct shard_block *block = shard_block(shard, (uint32_t)b);
 		if (block->compression == SHARD_STORED)
 			continue;
-		if (pread(shard_fd(shard), disk, block->disk_bytes, (off_t)block->offset) != block->disk_bytes)
-			return error_set_errno(err, ERROR_IO, errno, "cannot read block %llu of %s",
-				(unsigned long long)b, shard_path(shard));
+		size_t disk_bytes = 0;
+		int rc = shard_read_block(shard, (uint32_t)b, disk, &disk_bytes, err);
+		if (rc != 0)
+			return rc;
 		uint64_t start_ns = meter_now_ns();
-		int rc = shard_unpack(
-			shard, (uint32_t)b, disk, block->disk_bytes, unpacker, raw, block->raw_bytes, false, err);
+		rc = shard_unpack(shard, (uint32_t)b, disk, disk_bytes, unpacker, raw, block->raw_bytes, false, err);
 		if (rc != 0)
 			return rc;
 		speed->spent_ns += meter_now_ns() - start_ns;
