@@ -427,14 +427,3 @@ double engine_mean_depth(const struct engine *engine)
 {
 	return engine->busy_ns > 0 ? engine->in_flight_ns / engine->busy_ns : 0;
 }
-
-int engine_parse(const char *text, enum engine_kind *kind, struct error *err)
-{
-	static const char *const names[] = {[ENGINE_AUTO] = "auto", [ENGINE_URING] = "uring", [ENGINE_PREAD] = "pread"};
-	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-		if (strcmp(text, names[i]) == 0) {
-			*kind = (enum engine_kind)i;
-			return 0;
-		}
-	return error_set(err, ERROR_USAGE, "there is no read engine '%s': choose auto, uring or pread", text);
-}

@@ -65,7 +65,4 @@ unsigned engine_depth(const struct engine *engine);
 const struct histogram *engine_latencies(const struct engine *engine);
 double engine_mean_depth(const struct engine *engine);
 
-/* "auto", "uring", "pread". */
-int engine_parse(const char *text, enum engine_kind *kind, struct error *err);
-
 #endif

@@ -255,11 +255,6 @@ struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_c
 	return NULL;
 }
 
-uint64_t shard_set_writer_resumed(const struct shard_set_writer *writer)
-{
-	return writer->resumed;
-}
-
 struct each {
 	int (*call)(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash);
 	void *ctx;

@@ -35,9 +35,8 @@ struct shard_set_writer;
 /* Where there is unfinished work and no `resume`, it is removed. With `resume` and another identity: ERROR_MISMATCH. */
 struct shard_set_writer *shard_set_writer_create(const struct shard_set_writer_config *config, struct error *err);
 
-/* Records that an earlier run has left, or that are appended to; add() goes on behind them. */
-uint64_t shard_set_writer_resumed(const struct shard_set_writer *writer);
-/* Calls `call` for every one of them, in order; a result other than 0 ends it and is returned. */
+/* Calls `call` for every record that an earlier run has left, or that is appended to, in order; a result other than 0
+ * ends it and is returned. add() goes on behind them. */
 int shard_set_writer_each_resumed(const struct shard_set_writer *writer,
 	int (*call)(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash), void *ctx,
 	struct error *err);

@@ -59,13 +59,28 @@ struct shard_set_result set_finish(struct shard_set_writer *writer)
 	return result;
 }
 
+static int count_key(void *ctx, uint64_t record, const char *key, size_t key_bytes, uint64_t hash)
+{
+	(void)record, (void)key, (void)key_bytes, (void)hash;
+	++*(uint64_t *)ctx;
+	return 0;
+}
+
+uint64_t set_resumed(const struct shard_set_writer *writer)
+{
+	struct error err = {0};
+	uint64_t count = 0;
+	assert_int_equal(shard_set_writer_each_resumed(writer, count_key, &count, &err), 0);
+	return count;
+}
+
 void set_write(const char *path, const struct helper_records *records, const struct set_how *how)
 {
 	struct error err = {0};
 	struct shard_set_writer *writer = set_create(path, records, how, &err);
 	if (writer == NULL)
 		fail_msg("%s", err.message);
-	set_add(writer, records, shard_set_writer_resumed(writer), records->count);
+	set_add(writer, records, set_resumed(writer), records->count);
 	struct shard_set_result result = set_finish(writer);
 	assert_int_equal(result.records, records->count);
 	assert_int_equal(access(result.path, F_OK), 0);
@@ -178,7 +193,7 @@ uint64_t set_take_up(const char *folder, const char *whole, const struct helper_
 	struct shard_set_writer *writer = set_create(path, records, &how, &err);
 	if (writer == NULL)
 		fail_msg("%s", err.message);
-	uint64_t resumed = shard_set_writer_resumed(writer);
+	uint64_t resumed = set_resumed(writer);
 	struct set_expect expect = {.records = records};
 	assert_int_equal(shard_set_writer_each_resumed(writer, set_expect_key, &expect, &err), 0);
 	assert_int_equal(expect.next, resumed);

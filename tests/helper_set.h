@@ -23,7 +23,9 @@ struct shard_set_writer *set_create(
 	const char *path, const struct helper_records *records, const struct set_how *how, struct error *err);
 void set_add(struct shard_set_writer *writer, const struct helper_records *records, uint64_t from, uint64_t to);
 struct shard_set_result set_finish(struct shard_set_writer *writer); /* its path is the caller's */
-/* All of that. */
+/* Records that it found, and goes on behind. */
+uint64_t set_resumed(const struct shard_set_writer *writer);
+/* Writes all of a set. */
 void set_write(const char *path, const struct helper_records *records, const struct set_how *how);
 
 /* The set or shard is sound and has exactly these records. */

@@ -581,17 +581,7 @@ static void test_refused_by_the_kernel(void **state)
 static void test_misuse(void **state)
 {
 	struct place *place = *state;
-	enum engine_kind kind = ENGINE_AUTO;
 	struct error err = {0};
-	assert_int_equal(engine_parse("pread", &kind, &err), 0);
-	assert_int_equal(kind, ENGINE_PREAD);
-	assert_int_equal(engine_parse("uring", &kind, &err), 0);
-	assert_int_equal(kind, ENGINE_URING);
-	assert_int_equal(engine_parse("auto", &kind, &err), 0);
-	assert_int_equal(kind, ENGINE_AUTO);
-	assert_int_equal(engine_parse("aio", &kind, &err), ERROR_USAGE);
-	assert_non_null(strstr(err.message, "aio"));
-
 	struct engine_config config = config_of(place, ENGINE_PREAD, true);
 	config.depth = 0;
 	struct engine *engine = engine_create(&config, &err);

@@ -237,7 +237,7 @@ static void test_older_unfinished(void **state)
 	struct error err = {0};
 	struct shard_set_writer *writer = set_create(ring, &records, &resume, &err);
 	assert_non_null(writer);
-	assert_true(shard_set_writer_resumed(writer) > 20);
+	assert_true(set_resumed(writer) > 20);
 	shard_set_writer_abandon(writer, false);
 	/* Another's commit is not this run's. */
 	set_write(ring, &records, &how);

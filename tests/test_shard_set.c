@@ -285,12 +285,12 @@ static void test_other_run(void **state)
 	err = (struct error){0};
 	struct shard_set_writer *writer = set_create(path, &records, &other, &err);
 	assert_non_null(writer);
-	assert_true(shard_set_writer_resumed(writer) > 100);
+	assert_true(set_resumed(writer) > 100);
 	shard_set_writer_abandon(writer, true);
 	/* Without resume it begins anew. */
 	other.resume = false;
 	writer = set_create(path, &records, &other, &err);
-	assert_int_equal(shard_set_writer_resumed(writer), 0);
+	assert_int_equal(set_resumed(writer), 0);
 	shard_set_writer_abandon(writer, true);
 	assert_int_equal(helper_folder_entries(place->folder), 0);
 	fewer.class_count = 3;
@@ -309,7 +309,7 @@ static void append(
 	struct shard_set_writer *writer = set_create(path, records, &how, &err);
 	if (writer == NULL)
 		fail_msg("%s", err.message);
-	assert_int_equal(shard_set_writer_resumed(writer), from);
+	assert_int_equal(set_resumed(writer), from);
 	struct set_expect expect = {.records = records};
 	assert_int_equal(shard_set_writer_each_resumed(writer, set_expect_key, &expect, &err), 0);
 	assert_int_equal(expect.next, from);
