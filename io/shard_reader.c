@@ -111,9 +111,8 @@ struct shard *shard_open(const char *path, bool direct, struct error *err)
 	shard->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (shard->fd < 0 && errno == EMFILE)
 		error_set_errno(&own, ERROR_IO, errno,
-			"cannot open '%s': a set has all its shards open, and no more than %llu files may be ('ulimit "
-			"-n')",
-			path, open_files_limit());
+			"cannot open '%s': a set has all its shards open, and 'ulimit -n' allows %llu files", path,
+			open_files_limit());
 	else if (shard->fd < 0)
 		error_set_errno(&own, ERROR_IO, errno, "cannot open '%s'", path);
 	else
