@@ -9,10 +9,12 @@
  *   full        record = permutation of position; with a limit, that permutes 0..limit-1 and the fixed subset
  *               permutation maps it to a record. With a list, "record" is a place in it.
  *   sequential  with a limit or a list, the subset's records are sorted into an array (8 bytes each), so that reads run
- * forward. window      blocks are permuted, cut into groups of `window`, and the positions of a group are permuted
- * among themselves. Blocks differ in how many records they hold, so where a group begins depends on the blocks before
- * it: a table of 12 bytes a block, made once per epoch. Two epochs are kept, because a reader runs into the next epoch
- * while the last batches of the one before are decoded.
+ *               forward.
+ *
+ *   window      blocks are permuted, cut into groups of `window`, and the positions of a group are permuted among
+ *               themselves. Blocks differ in how many records they hold, so where a group begins depends on the blocks
+ *               before it: a table of 12 bytes a block, made once per epoch. Two epochs are kept, because a reader runs
+ *               into the next epoch while the last batches of the one before are decoded.
  *
  * Memory: sequential and window 8 bytes a block; with a limit or a list 8 more, and 8 for each kept record; window 24 a
  * block. Everything is allocated by epoch_plan_create().

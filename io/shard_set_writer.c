@@ -10,10 +10,10 @@
  *	commit.json       the manifest to be, once all shards are complete
  *
  * The unfinished shard is its own journal: its blocks describe themselves (shard_resume.c). The commit of a set is
- * commit.json's: from when it stands, whoever finds it gives the shards the names in it and then makes it the manifest
- * by a rename. It is a set's alone, and the folder's name says of which. Shards get names under which nothing stands,
- *so the old set is whole until that rename and the new one from then on; what only the old one named is removed last. A
- *single shard is renamed over the old one.
+ * commit.json's: from when it stands, whoever finds it gives the shards the names in it and then makes it the
+ * manifest by a rename. It is a set's alone, and the folder's name says of which. Shards get names under which
+ * nothing stands, so the old set is whole until that rename and the new one from then on; what only the old one named
+ * is removed last. A single shard is renamed over the old one.
  *
  * The folder is locked (flock) as long as somebody writes there.
  */

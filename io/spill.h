@@ -19,7 +19,7 @@ struct spill;
 struct spill *spill_create(const char *folder, struct error *err);
 void spill_destroy(struct spill *spill); /* NULL is allowed */
 
-/* *place (may be NULL): for spill_at(). Full disk: ERROR_IO naming the folder. */
+/* *place (may be NULL): where it begins in what spill_map() gives. Full disk: ERROR_IO naming the folder. */
 int spill_append(struct spill *spill, const void *data, size_t bytes, uint64_t *place, struct error *err);
 uint64_t spill_bytes(const struct spill *spill);
 

@@ -3,16 +3,15 @@
  * The tiles of all contrastive losses. With s_ij = u_i . u_j / t every loss is a mean over rows of a function of row
  * i's s; as s is symmetric, the gradient with respect to u_i is
  *
- *	1 / (rows t) * sum over j of (D_ij + D_ji) u_j,		D_ij the derivative of row i's loss with respect to
- *s_ij.
+ *	1 / (rows t) * sum over j of (D_ij + D_ji) u_j,		D_ij the derivative of row i's loss by s_ij.
  *
  * Three passes over tasks of LOSS_ROW_TILE rows each. First: norms and u. Second: for each tile of LOSS_COLUMN_TILE
  * columns one sgemm gives s, and every row keeps its running maximum and its place, the sum of e = exp(s - maximum),
- *and what the loss (loss_ntxent.c, loss_logistic.c, loss_margin.c) and the metrics add up. The entropy is log(sum of e)
- *- sum of e (s - maximum) / sum of e. Uniformity takes each pair once, from the half right of the diagonal: |u_i -
- *u_j|^2 = |u_i|^2 + |u_j|^2 - 2 cos. Third: the same sgemm again; D_ij and D_ji both follow from s_ij and what the two
- *rows kept, so a second sgemm multiplies the tile by the columns' u at once. The gradient with respect to z follows row
- *by row, by the derivative of the normalisation.
+ * and what the loss (loss_ntxent.c, loss_logistic.c, loss_margin.c) and the metrics add up. The entropy is log(sum of
+ * e) - sum of e (s - maximum) / sum of e. Uniformity takes each pair once, from the half right of the diagonal: |u_i
+ * - u_j|^2 = |u_i|^2 + |u_j|^2 - 2 cos. Third: the same sgemm again; D_ij and D_ji both follow from s_ij and what the
+ * two rows kept, so a second sgemm multiplies the tile by the columns' u at once. The gradient with respect to z
+ * follows row by row, by the derivative of the normalisation.
  *
  * Memory is O(rows * dim) and one tile on the stack of each thread. Tiles are float32, sums that cross tiles float64. A
  * task writes its own rows alone and the loss is summed in row order: the result does not depend on the team. s_ij and

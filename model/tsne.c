@@ -4,8 +4,8 @@
  *
  * P. Each point i weighs the others by exp(-|x_i - x_j|^2 / (2 s_i^2)), where bisection finds the s_i at which the
  * weights' entropy is the logarithm of the perplexity; P_ij is the mean of both directions' weights over 2 n, so that
- *it sums to one. Q_ij is 1 / (1 + |y_i - y_j|^2), over the sum Z of all. The gradient of KL(P || Q) with respect to
- *y_i,
+ * it sums to one. Q_ij is 1 / (1 + |y_i - y_j|^2), over the sum Z of all. The gradient of KL(P || Q) with respect to
+ * y_i,
  *
  *	4 sum_j (P_ij - Q_ij) q_ij (y_i - y_j),    q_ij = Z Q_ij = 1 / (1 + |y_i - y_j|^2)
  *
@@ -13,7 +13,7 @@
  *
  * Descent, its constants and its start are those of scikit-learn: the first two principal components, scaled to a
  * deviation of 1e-4; P times 12 and momentum 0.5 for the first quarter, then P and 0.8; a gain for each coordinate;
- *rate max(n / 48, 50).
+ * rate max(n / 48, 50).
  *
  * A task takes ROWS points. Sums over j run in LANES parts in the order of j, and Z is added up in the order of i, so
  * the map does not depend on the team. Rows of P and the coordinates are padded to whole lanes by points so far away

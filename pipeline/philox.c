@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Philox4x32-10: ten rounds of two 32x32 -> 64 bit multiplications over a 128-bit counter, keyed by 64 bits that move
- *by a Weyl constant each round (Salmon et al. 2011, section 3.3).
+ * by a Weyl constant each round (Salmon et al. 2011, section 3.3).
  *
  * What a stream's tuple is mapped to:
  *

@@ -11,17 +11,17 @@
  *	acquire(seq)  waits for 2 lap + 1    release(seq)  makes it 2 lap + 2: free for seq + slots
  *
  * Between claim and publish the slot's memory belongs to the producer, between acquire and release to the consumer.
- *Only an owner moves the half laps; anyone may set a flag.
+ * Only an owner moves the half laps; anyone may set a flag.
  *
  * Sleeping. A sleeper reads slot->wakes, then sets WAITER, tests the word that it set it in, and sleeps as long as
- *wakes has the value it read. Who changes a word that has WAITER in it takes WAITER out in the same step, then raises
- *wakes, then wakes everybody (a producer of the next lap may sleep beside the consumer of this one). All changes of a
- *word are in one order, so: if the change came first, the sleeper sees it in its test; if WAITER came first, the
- *changer sees WAITER, and raises wakes after the sleeper read it, so that the kernel refuses the sleep or ends it.
+ * wakes has the value it read. Who changes a word that has WAITER in it takes WAITER out in the same step, then raises
+ * wakes, then wakes everybody (a producer of the next lap may sleep beside the consumer of this one). All changes of a
+ * word are in one order, so: if the change came first, the sleeper sees it in its test; if WAITER came first, the
+ * changer sees WAITER, and raises wakes after the sleeper read it, so that the kernel refuses the sleep or ends it.
  *
  * Why not sleep on the word itself: a second close with a lower end changes ring->end but leaves the word as it was
  * (CLOSED is set already). A sleeper that read the old end could go to sleep after the second close's wake-up if
- *another thread set WAITER again in between. tests/model/ring.pml has both forms, and finds that hang.
+ * another thread set WAITER again in between. tests/model/ring.pml has both forms, and finds that hang.
  *
  * Edges (each release is paired with the acquire of the same letter):
  *	A  publish -> acquire   the item: memory and status

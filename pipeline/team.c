@@ -3,11 +3,11 @@
  * Tasks are dealt out by one counter of those not yet begun, `remaining`. Whoever lowers it from r > 0 owns task
  * tasks - r, and while a task is owned and not finished the job's description cannot change. So a helper reads the
  * description only after it has a task, and a helper that is late (descheduled, or still on its way out of the last
- *job) holds nobody up: at worst it draws a task of the next job, which is as good.
+ * job) holds nobody up: at worst it draws a task of the next job, which is as good.
  *
  * A thread counts its own tasks and adds them to `finished` when there are none left; who brings that to `tasks` ends
  * the job. Helpers with nothing to do wait on `jobs`, which every team_for() raises; the caller with nothing to do
- *waits on `state`.
+ * waits on `state`.
  *
  * Edges (each release is paired with the acquire of the same letter):
  *	A  team_for's store of remaining -> a helper's draw   the job's description, and what the caller wrote before

@@ -121,14 +121,13 @@ static int start_read(
 	struct read_stage *stage, struct worker *worker, uint64_t seq, unsigned shard, uint32_t block, void *memory)
 {
 	const struct shard_block *extent = shard_block(shard_set_at(stage->set, shard), block);
-	/* Whole pages, as O_DIRECT wants; the last block's padding may be missing from the file. */
+	/* Whole pages, as O_DIRECT wants: by the layout every block's padding is in the file. */
 	size_t pages = ((size_t)extent->disk_bytes + SHARD_BLOCK_ALIGN - 1) / SHARD_BLOCK_ALIGN;
 	struct engine_read read = {
 		.file = shard,
 		.buffer = engine_registered(stage->engine) ? (int)(seq % ring_slots(stage->blocks)) : -1,
 		.memory = memory,
 		.bytes = pages * SHARD_BLOCK_ALIGN,
-		.slack = pages * SHARD_BLOCK_ALIGN - extent->disk_bytes,
 		.offset = extent->offset,
 		.tag = seq,
 	};

@@ -3,11 +3,11 @@
  * libFuzzer target: any bytes through codec_probe() and, where they look like an image of a moderate size, through
  * codec_decode() twice with one context. The first decode's outcome must repeat. Also as if the index lied about the
  * codec. What Exif says of it, and turned without loss if it is a JPEG, which must then decode. Then a region of it,
- *chosen by the bytes, which must have the pixels of the whole where that is sound.
+ * chosen by the bytes, which must have the pixels of the whole where that is sound.
  *
  *	make fuzz && mkdir -p corpus
  *	build/debug-fuzzer-no-link-address-undefined-clang-14/fuzz/fuzz_codec -max_total_time=600 corpus
- *tests/golden/images
+ * tests/golden/images
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /*
  * libFuzzer target: the parsers of what `ringclr pack` reads. The first byte says which one gets the rest: PGM and PPM,
  * PIL pixels, a list, a brace range, a .npy header, an MDS index with a sample of its first shard. What comes out must
- *be within what the parser promises.
+ * be within what the parser promises.
  *
  *	make fuzz && mkdir -p corpus
  *	build/debug-fuzzer-no-link-address-undefined-clang-14/fuzz/fuzz_pack_sources -max_total_time=600 corpus

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How the parameters of views are distributed, by chi-squared and Kolmogorov-Smirnov tests at fixed seeds. Thresholds
- *are those of p = 0.001: a sound generator at a given seed either always passes or never, and was seen to pass.
+ * are those of p = 0.001: a sound generator at a given seed either always passes or never, and was seen to pass.
  *
  *	test_view_params --draw <sizes
  *

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first brace expression of a name is replaced by each of its alternatives, and what comes of that is expanded
- *again, so that nested expressions and several ones need no more code:
+ * again, so that nested expressions and several ones need no more code:
  *
  *	"x{a,b{1..2}}y{3,4}"  ->  "xa" + "y{3,4}", "xb{1..2}" + "y{3,4}"
  *
  * What counts as an expression is what bash takes for one: a list with a comma outside inner braces, or a range of
- *whole numbers or of letters, with or without a step. Numbers are as wide as the wider end where an end starts with 0.
- *Other braces are characters of the name.
+ * whole numbers or of letters, with or without a step. Numbers are as wide as the wider end where an end starts with 0.
+ * Other braces are characters of the name.
  */
 #include "tools/pack_braces.h"
 

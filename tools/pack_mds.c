@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An MDS data set is a folder with index.json, {"version": 2, "shards": [...]}, and shard files. The index says of
- *every shard which columns its samples have, each with a name, an encoding ("jpeg", "int", "str"...) and its size in
- *bytes, or null where values differ in size. All numbers in a shard are little-endian:
+ * every shard which columns its samples have, each with a name, an encoding ("jpeg", "int", "str"...) and its size in
+ * bytes, or null where values differ in size. All numbers in a shard are little-endian:
  *
  *	u32		samples
  *	u32 x (n + 1)	where each sample begins in the file, and where the last one ends
@@ -13,7 +13,7 @@
  * missing from the folder). Offsets have 32 bits, so a shard has less than 4 GiB.
  *
  * Nothing of the index is believed: names must stay below the folder, sizes must fit their encodings, counts have
- *limits.
+ * limits.
  */
 #include "tools/pack_mds.h"
 

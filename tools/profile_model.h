@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The model that predictions are made by: a pipeline is as fast as its slowest stage, and no faster than the
- *processors.
+ * processors.
  *
  *	rate = min( min over stages of threads / cost,  processors / sum over stages of cpu )
  *
