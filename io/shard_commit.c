@@ -3,6 +3,7 @@
  * The end of writing a set: names. shard_set_writer.c says in which order, and why a reader sees the old set or the new
  * one. Each step is repeatable, so that whoever finds commit.json can carry it out from the beginning.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -229,29 +230,70 @@ static bool is_part(const char *path, const struct shard_manifest_part *part)
 	return is;
 }
 
-/* What the set there names, and what it should have removed. */
+/* Whether a manifest may begin so: other JSON that lies there, of whatever size, is not parsed. */
+static bool begins_as_manifest(const char *path)
+{
+	char head[4097] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool read = fd >= 0 && pread(fd, head, sizeof head - 1, 0) > 0;
+	if (fd >= 0)
+		close(fd);
+	return read && strstr(head, "\"ringclr set\"") != NULL;
+}
+
+/* Adds the shards of all other manifests beside the target: two sets may share some. False when memory is out. */
+static bool others_gather(const struct shard_partial *partial, struct shard_manifest *others)
+{
+	const char *slash = strrchr(partial->target, '/'), *own = slash != NULL ? slash + 1 : partial->target;
+	char *folder = shard_manifest_beside(partial->target, ".");
+	DIR *list = folder == NULL ? NULL : opendir(folder);
+	bool room = folder != NULL;
+	const struct dirent *entry;
+	while (room && list != NULL && (entry = readdir(list)) != NULL) {
+		struct shard_manifest other = {0};
+		struct error ignored = {0};
+		if (!shard_manifest_named(entry->d_name) || strcmp(entry->d_name, own) == 0)
+			continue;
+		char *path = shard_manifest_beside(partial->target, entry->d_name);
+		room = path != NULL;
+		if (room && begins_as_manifest(path) && shard_manifest_read(path, &other, &ignored) == 0)
+			for (unsigned i = 0; i < other.count && room; i++)
+				room = shard_manifest_add(others, &other.parts[i]);
+		shard_manifest_free(&other);
+		free(path);
+	}
+	if (list != NULL)
+		closedir(list);
+	free(folder);
+	return room;
+}
+
+/* What the set there names, and what it should have removed; but nothing that another set beside it names, too. */
 static int supersede(const struct shard_partial *partial, struct shard_manifest *manifest, struct error *err)
 {
-	struct shard_manifest old = {0};
+	struct shard_manifest old = {0}, others = {0};
 	if (access(partial->target, F_OK) != 0)
 		return 0;
 	int rc = shard_manifest_read(partial->target, &old, err);
-	bool room = true;
+	bool room = others_gather(partial, &others);
 	for (unsigned i = 0; i < old.count && room; i++) {
 		char *path = shard_manifest_beside(partial->target, old.parts[i].file);
 		room = path != NULL;
-		if (room && !shard_manifest_names(manifest, old.parts[i].file) && is_part(path, &old.parts[i]))
+		if (room && !shard_manifest_names(manifest, old.parts[i].file) &&
+			!shard_manifest_names(&others, old.parts[i].file) && is_part(path, &old.parts[i]))
 			room = shard_manifest_supersede(manifest, old.parts[i].file);
 		free(path);
 	}
 	for (unsigned i = 0; i < old.superseded_count && room; i++) {
 		char *path = shard_manifest_beside(partial->target, old.superseded[i]);
 		room = path != NULL;
-		if (room && !shard_manifest_names(manifest, old.superseded[i]) && is_shard(path))
+		if (room && !shard_manifest_names(manifest, old.superseded[i]) &&
+			!shard_manifest_names(&others, old.superseded[i]) && is_shard(path))
 			room = shard_manifest_supersede(manifest, old.superseded[i]);
 		free(path);
 	}
 	shard_manifest_free(&old);
+	shard_manifest_free(&others);
 	return rc == 0 && !room ? out_of_memory(partial, err) : rc;
 }
 

@@ -300,6 +300,45 @@ static void test_removed(void **state)
 	helper_records_free(&other);
 }
 
+/* A second manifest, made by hand, with half of the shards. */
+static void test_shared(void **state)
+{
+	struct helper_place *place = *state;
+	struct helper_records records = set_records(60), other = set_records(30);
+	const struct set_how how = {.shard_bytes = 30000};
+	char *path = helper_path(place->folder, "t.ring"), *json = helper_path(place->folder, "t.json");
+	char *half_path = helper_path(place->folder, "half.json"), *junk = helper_path(place->folder, "junk.json");
+	struct shard_manifest manifest, half = {0};
+	struct error err = {0};
+	set_write(path, &records, &how);
+	assert_int_equal(shard_manifest_read(json, &manifest, &err), 0);
+	for (unsigned i = 0; i < manifest.count; i += 2)
+		assert_true(shard_manifest_add(&half, &manifest.parts[i]));
+	assert_int_equal(shard_manifest_write(half_path, &half, &err), 0);
+	helper_file_write(junk, "{\"ringclr set\": ", 16);
+	for (unsigned round = 0; round < 2; round++) {
+		set_write(path, round == 0 ? &other : &records, &how);
+		const char *paths[] = {half_path};
+		struct shard_set *set = shard_set_open(paths, 1, false, &err);
+		if (set == NULL)
+			fail_msg("%s", err.message);
+		shard_set_close(set);
+	}
+	for (unsigned i = 1; i < manifest.count; i += 2) {
+		char *part = helper_path(place->folder, manifest.parts[i].file);
+		assert_int_not_equal(access(part, F_OK), 0);
+		free(part);
+	}
+	shard_manifest_free(&manifest);
+	shard_manifest_free(&half);
+	free(path);
+	free(json);
+	free(half_path);
+	free(junk);
+	helper_records_free(&records);
+	helper_records_free(&other);
+}
+
 static void assert_private(const char *path)
 {
 	struct stat status;
@@ -429,6 +468,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_older_commit, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_older_unfinished, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_removed, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_shared, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_permissions, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_bad_manifests, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_exchanged_shard, helper_place_make, helper_place_remove),
