@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -421,6 +422,49 @@ static void test_bad_manifests(void **state)
 	free(path);
 }
 
+static unsigned allocation, failing;
+
+/* One allocation fails; those after it go well, as happens. */
+static void *allocate(size_t bytes)
+{
+	return allocation++ == failing ? NULL : malloc(bytes);
+}
+
+/* Memory that is out at any one moment: the whole manifest is written, or none. */
+static void test_manifest_memory(void **state)
+{
+	struct helper_place *place = *state;
+	char *path = helper_path(place->folder, "m.json");
+	struct shard_manifest manifest = {0}, read;
+	struct error err = {0};
+	for (unsigned i = 0; i < 5; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "%u.ring", i);
+		assert_true(shard_manifest_add(
+			&manifest, &(struct shard_manifest_part){
+					   .file = name, .records = i + 1, .bytes = 4096, .fingerprint = i}));
+		assert_true(shard_manifest_supersede(&manifest, name));
+	}
+	cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = free};
+	int rc = ERROR_MEMORY;
+	cJSON_InitHooks(&hooks);
+	for (failing = 0; rc == ERROR_MEMORY && access(path, F_OK) != 0; failing++) {
+		allocation = 0;
+		rc = shard_manifest_write(path, &manifest, &err);
+	}
+	cJSON_InitHooks(NULL);
+	assert_int_equal(rc, 0);
+	assert_int_equal(allocation, failing - 1); /* that many were made, and each had failed once */
+	assert_true(failing > 40);
+	err = (struct error){0};
+	assert_int_equal(shard_manifest_read(path, &read, &err), 0);
+	assert_int_equal(read.count, manifest.count);
+	assert_int_equal(read.superseded_count, manifest.superseded_count);
+	shard_manifest_free(&manifest);
+	shard_manifest_free(&read);
+	free(path);
+}
+
 /* A shard that is not the one that the manifest means. */
 static void test_exchanged_shard(void **state)
 {
@@ -471,6 +515,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_shared, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_permissions, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_bad_manifests, helper_place_make, helper_place_remove),
+		cmocka_unit_test_setup_teardown(test_manifest_memory, helper_place_make, helper_place_remove),
 		cmocka_unit_test_setup_teardown(test_exchanged_shard, helper_place_make, helper_place_remove),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
