@@ -125,7 +125,7 @@ static void test_file_and_folder(void **state)
 	check(&(struct shard_spec){.keys = {"a", "a.png"}}, NULL, "out", "both be the file 'a.png'");
 	check(&(struct shard_spec){.keys = {"a", "a.ppm"}, .meta = "{}"}, NULL, "out", NULL);
 	check(&(struct shard_spec){.keys = {"a.PNG", "a.png"}, .meta = "{}"}, NULL, "out", "both be the file 'a.json'");
-	check(&(struct shard_spec){.keys = {"a.b.png", "a_b.png"}}, "webdataset", "out", "both be the file 'a_b.png'");
+	check(&(struct shard_spec){.keys = {"a.b.png", "a_b.png"}}, "webdataset", "out", "both be the file 'a_b.");
 	check(&(struct shard_spec){.keys = {"x.y/a.b.png", "x_y/a_b.png"}}, "webdataset", "out", NULL);
 }
 
