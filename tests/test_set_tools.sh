@@ -209,9 +209,9 @@ ok "two records of one stem are no sample of WebDataset" samples_apart
 
 dictionary_alone() {
 	quiet pack "$dir/in/train" --dictionary 1K --block 4K --zstd 6 --codec raw -o "$dir/dict.ring" || return 1
-	"$ringclr" inspect --json "$dir/dict.ring" >"$dir/json"
-	grep -q '"dictionary_bytes":[1-9]' "$dir/json" && grep -q '"version":"1.2"' "$dir/json" || { cat "$dir/json"; return 1; }
-	quiet export "$dir/dict.ring" --to mds -o "$dir/dict-mds" && ! grep -q meta "$dir/dict-mds/index.json" &&
+	"$ringclr" inspect --json "$dir/dict.ring" | tee "$dir/json"
+	grep -q '"dictionary_bytes":[1-9]' "$dir/json" && grep -q '"version":"1.2"' "$dir/json" &&
+		quiet export "$dir/dict.ring" --to mds -o "$dir/dict-mds" && ! grep -q meta "$dir/dict-mds/index.json" &&
 		quiet merge "$dir/dict.ring" -o "$dir/undict.ring" --dictionary none && "$ringclr" inspect --json "$dir/undict.ring" | grep -q '"version":"1.0"'
 }
 ok "a dictionary is no metadata" dictionary_alone
@@ -221,11 +221,12 @@ odd_keys() {
 	mkdir "$dir/odd2" && cp "$(find "$dir/in/train/disc" -type f | head -n 1)" "$dir/odd2/x
 other.ring: sound.png" && cp "$dir/in/train/disc/"*1.png "$dir/odd2/" && quiet pack "$dir/odd2" -o "$dir/odd2.ring" &&
 		quiet pack "$dir/in/train/star" -o "$dir/star.ring" || return 1
-	"$ringclr" diff "$dir/odd2.ring" "$dir/star.ring" --list all >"$dir/text"
-	grep -qx "only in $dir/odd2.ring: x\\\\nother.ring: sound.png" "$dir/text" && ! grep -q '^other' "$dir/text" || { cat "$dir/text"; return 1; }
-	cp -r "$dir/odd2" "$dir/odd3" && (cd "$dir/odd3" && for file in *; do cp "$file" "twice $file" || exit 1; done) || return 1
-	quiet pack "$dir/odd3" --dedupe report -o "$dir/odd3.ring" >"$dir/text" && ! grep -v '	' "$dir/text" | grep -q . &&
-		grep -qF 'x\nother.ring' "$dir/text" || { cat "$dir/text"; return 1; }
+	"$ringclr" diff "$dir/odd2.ring" "$dir/star.ring" --list all | tee "$dir/text"
+	grep -qx "only in $dir/odd2.ring: x\\\\nother.ring: sound.png" "$dir/text" && ! grep -q '^other' "$dir/text" || return 1
+	mkdir "$dir/odd3" && cp "$dir/odd2"/* "$dir/odd3/" || return 1
+	for file in "$dir/odd2"/*; do cp "$file" "$dir/odd3/twice ${file##*/}" || return 1; done
+	quiet pack "$dir/odd3" --dedupe report -o "$dir/odd3.ring" | tee "$dir/text"
+	! grep -v '	' "$dir/text" | grep -q . && grep -qF 'x\nother.ring' "$dir/text"
 }
 ok "keys are no lines of reports" odd_keys
 
