@@ -127,7 +127,8 @@ static void put_tick(FILE *out, double x, bool turn, const char *text)
 	enum { SHOWN = 15 };
 	char cut[4 * SHOWN + 8];
 	if (!turn) {
-		svg_label(out, x, FLOOR + 16, "middle", NULL, text);
+		bool over = x + (double)(strlen(text) * LETTER) / 2 > WIDTH;
+		svg_label(out, over ? WIDTH : x, FLOOR + 16, over ? "end" : "middle", NULL, text);
 		return;
 	}
 	snprintf(cut, sizeof cut, strlen(text) > SHOWN ? "%.*s\xE2\x80\xA6" : "%.*s",

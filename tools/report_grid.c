@@ -55,6 +55,24 @@ static bool any_has(const struct grid_point *points, size_t count, const char *a
 	return false;
 }
 
+/* Whether every value that the points have on an axis is one that it lists. */
+static bool lists_all(const cJSON *listed, const struct grid_point *points, size_t count, const char *axis)
+{
+	char text[GRID_TEXT], item_text[GRID_TEXT];
+	for (size_t i = 0; i < count; i++) {
+		const char *value = value_of(&points[i], axis, text);
+		bool known = value == NULL;
+		const cJSON *item;
+		cJSON_ArrayForEach(item, listed)
+		{
+			known = known || strcmp(report_item_text(item, item_text, sizeof item_text), value) == 0;
+		}
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
 static int make_axis(struct grid_axis *axis, const cJSON *from, const struct grid_point *points, size_t count,
 	bool only_used, struct error *err)
 {
@@ -62,10 +80,12 @@ static int make_axis(struct grid_axis *axis, const cJSON *from, const struct gri
 	const cJSON *item;
 	snprintf(axis->name, sizeof axis->name, "%s", report_text(from, "name", ""));
 	snprintf(axis->label, sizeof axis->label, "%s", report_text(from, "label", axis->name));
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(from, "values"))
+	const cJSON *values = cJSON_GetObjectItemCaseSensitive(from, "values");
+	bool others = only_used && !lists_all(values, points, count, axis->name);
+	cJSON_ArrayForEach(item, values)
 	{
 		report_item_text(item, text, sizeof text);
-		if (only_used && !any_has(points, count, axis->name, text))
+		if (others || (only_used && !any_has(points, count, axis->name, text)))
 			continue;
 		if (find_value(axis, text) < 0 && add_value(axis, text, err) < 0)
 			return err->code;

@@ -39,8 +39,9 @@ struct grid_point {
 };
 
 /* axes: the study's, an array of {"name", "label", "values"}. Axes that no point names are left out. only_used: values
- * that no point has are left out too, and values that the axes do not list come behind them (of the paper's points);
- * otherwise points with such values are. ERROR_FORMAT names what cannot be shown. grid_free() in any case. */
+ * that no point has are left out too, and where points have values that an axis does not list, its order is theirs (of
+ * the paper's points); otherwise points with such values are left out. ERROR_FORMAT names what cannot be shown.
+ * grid_free() in any case. */
 int grid_make(struct grid *grid, const cJSON *axes, const struct grid_point *points, size_t count, bool only_used,
 	struct error *err);
 void grid_free(struct grid *grid);
