@@ -183,6 +183,13 @@ static int partial_mark(const struct atomic_folder *folder, struct error *err)
 	return 0;
 }
 
+bool atomic_folder_still(const char *path, int fd)
+{
+	struct stat named, opened;
+	return lstat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_ino == opened.st_ino &&
+	       named.st_dev == opened.st_dev;
+}
+
 /* Makes and locks the partial folder. */
 static int partial_create(struct atomic_folder *folder, struct error *err)
 {
@@ -194,10 +201,7 @@ static int partial_create(struct atomic_folder *folder, struct error *err)
 	}
 	if (folder->fd < 0)
 		return error_set_errno(err, ERROR_IO, errno, "cannot make the folder '%s'", partial);
-	/* The other run may have ended between open and lock, and this is its finished folder. */
-	struct stat named, opened;
-	if (lstat(partial, &named) != 0 || fstat(folder->fd, &opened) != 0 || named.st_ino != opened.st_ino ||
-		named.st_dev != opened.st_dev)
+	if (!atomic_folder_still(partial, folder->fd))
 		return error_set(err, ERROR_IO, "'%s' was just being written by another run", partial);
 	int rc = partial_mark(folder, err);
 	if (rc != 0)

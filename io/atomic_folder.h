@@ -9,6 +9,7 @@
 #ifndef RINGCLR_IO_ATOMIC_FOLDER_H
 #define RINGCLR_IO_ATOMIC_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "pipeline/error.h"
@@ -17,6 +18,10 @@ enum { ATOMIC_FOLDER_MAX_DEPTH = 64, ATOMIC_FOLDER_MAX_PATH = 4095, ATOMIC_FOLDE
 
 /* A file in the partial folder. No other may be called so. */
 #define ATOMIC_FOLDER_MARK ".ringclr-unfinished"
+
+/* Whether the open folder is still the one of that name: between opening and locking one, another program may have
+ * finished it, and a lock would be on nothing that is looked for there. */
+bool atomic_folder_still(const char *path, int fd);
 
 /* NULL if a file of that name may lie in a folder, else what is wrong with it: "is absolute", "has '..' in it". */
 const char *atomic_folder_fault(const char *name);

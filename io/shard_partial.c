@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "io/atomic_file.h"
+#include "io/atomic_folder.h"
 #include "io/shard_format.h"
 #include "io/shard_manifest.h"
 
@@ -58,7 +59,6 @@ static int target_check(const struct shard_partial *partial, struct error *err)
 /* Makes, opens and locks the folder. */
 static int folder_enter(struct shard_partial *partial, struct error *err)
 {
-	struct stat named, opened;
 	if (mkdir(partial->folder, 0777) != 0 && errno != EEXIST)
 		return error_set_errno(err, ERROR_IO, errno, "cannot write '%s': cannot make the folder '%s'",
 			partial->path, partial->folder);
@@ -66,10 +66,7 @@ static int folder_enter(struct shard_partial *partial, struct error *err)
 	if (fd < 0)
 		return error_set_errno(err, ERROR_IO, errno, "cannot write '%s': cannot open the folder '%s'",
 			partial->path, partial->folder);
-	/* Between open and lock another program may have ended, and its folder with it: this lock would lock nothing.
-	 */
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && lstat(partial->folder, &named) == 0 && fstat(fd, &opened) == 0 &&
-		named.st_ino == opened.st_ino && named.st_dev == opened.st_dev) {
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && atomic_folder_still(partial->folder, fd)) {
 		partial->lock = fd;
 		return 0;
 	}

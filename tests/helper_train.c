@@ -43,6 +43,17 @@ double helper_relative(const float *a, const double *b, size_t count)
 	return sqrt(difference / size);
 }
 
+double helper_cosine(const float *a, const float *b, unsigned dim)
+{
+	double ab = 0, aa = 0, bb = 0;
+	for (unsigned c = 0; c < dim; c++) {
+		ab += (double)a[c] * (double)b[c];
+		aa += (double)a[c] * (double)a[c];
+		bb += (double)b[c] * (double)b[c];
+	}
+	return ab / (fmax(sqrt(aa), 1e-12) * fmax(sqrt(bb), 1e-12));
+}
+
 struct helper_data helper_data_create(size_t count, unsigned dim, unsigned classes, double spread, uint64_t sample)
 {
 	struct helper_data data = {calloc(count * dim, sizeof(float)), calloc(count, sizeof(int32_t)), {0}};

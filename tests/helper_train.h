@@ -19,6 +19,9 @@ void helper_dump(const char *dir, const char *name, const void *data, size_t siz
 /* |a - b| / |b|, norms in float64. */
 double helper_relative(const float *a, const double *b, size_t count);
 
+/* Of two rows, in float64; as of length 1e-12 where shorter. */
+double helper_cosine(const float *a, const float *b, unsigned dim);
+
 struct helper_data {
 	float *features;
 	int32_t *labels;

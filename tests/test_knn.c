@@ -25,17 +25,6 @@ static int compare_ranked(const void *a, const void *b)
 	return x->index < y->index ? -1 : 1;
 }
 
-static double cosine(const float *a, const float *b, unsigned dim)
-{
-	double ab = 0, aa = 0, bb = 0;
-	for (unsigned c = 0; c < dim; c++) {
-		ab += (double)a[c] * (double)b[c];
-		aa += (double)a[c] * (double)a[c];
-		bb += (double)b[c] * (double)b[c];
-	}
-	return ab / (fmax(sqrt(aa), 1e-12) * fmax(sqrt(bb), 1e-12));
-}
-
 /* kNN by sorting the whole bank, in float64. */
 static struct probe_score brute_force(const struct probe_data *bank, const struct probe_data *test, unsigned dim,
 	unsigned classes, unsigned k, double temperature)
@@ -47,7 +36,8 @@ static struct probe_score brute_force(const struct probe_data *bank, const struc
 	for (size_t q = 0; q < test->count; q++) {
 		unsigned label = (unsigned)test->labels[q], ahead = 0;
 		for (size_t i = 0; i < bank->count; i++)
-			list[i] = (struct ranked){cosine(test->features + q * dim, bank->features + i * dim, dim), i};
+			list[i] = (struct ranked){
+				helper_cosine(test->features + q * dim, bank->features + i * dim, dim), i};
 		qsort(list, bank->count, sizeof *list, compare_ranked);
 		memset(votes, 0, classes * sizeof *votes);
 		for (size_t i = 0; i < k && i < bank->count; i++)

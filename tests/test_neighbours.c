@@ -39,17 +39,6 @@ static void keep(void *ctx, size_t query, const struct neighbour *nearest, unsig
 	found->calls[query]++;
 }
 
-static double cosine(const float *a, const float *b, unsigned dim)
-{
-	double ab = 0, aa = 0, bb = 0;
-	for (unsigned c = 0; c < dim; c++) {
-		ab += (double)a[c] * (double)b[c];
-		aa += (double)a[c] * (double)a[c];
-		bb += (double)b[c] * (double)b[c];
-	}
-	return ab / sqrt(aa * bb);
-}
-
 static void check_case(size_t bank_count, size_t query_count, unsigned dim, unsigned k, unsigned threads)
 {
 	struct helper_data bank = helper_data_create(bank_count, dim, 7, 0.5, 1);
@@ -69,7 +58,7 @@ static void check_case(size_t bank_count, size_t query_count, unsigned dim, unsi
 		assert_int_equal(found.calls[q], 1);
 		for (size_t i = 0; i < bank_count; i++)
 			all[i] = (struct near){
-				cosine(bank.features + i * dim, test.features + q * dim, dim), (uint32_t)i};
+				helper_cosine(bank.features + i * dim, test.features + q * dim, dim), (uint32_t)i};
 		qsort(all, bank_count, sizeof *all, compare);
 		for (unsigned i = 0; i < k; i++) {
 			assert_true(fabs((double)nearest[i].similarity - all[i].similarity) < 1e-6);

@@ -252,6 +252,22 @@ static void test_older_unfinished(void **state)
 	helper_records_free(&records);
 }
 
+/* Calls `check` with the path of each of the first `count` shards. */
+static void each_part(
+	const char *folder, const struct shard_manifest *manifest, unsigned count, void (*check)(const char *path))
+{
+	for (unsigned i = 0; i < count; i++) {
+		char *path = helper_path(folder, manifest->parts[i].file);
+		check(path);
+		free(path);
+	}
+}
+
+static void assert_gone(const char *path)
+{
+	assert_int_not_equal(access(path, F_OK), 0);
+}
+
 /* ---- what a new set removes of the old one ---- */
 
 static void test_removed(void **state)
@@ -289,11 +305,7 @@ static void test_removed(void **state)
 		assert_int_equal(lstat(paths[i], &status), i == LEFT ? -1 : 0);
 		free(paths[i]);
 	}
-	for (unsigned i = 0; i < before; i++) {
-		char *part = helper_path(place->folder, manifest.parts[i].file);
-		assert_int_not_equal(access(part, F_OK), 0);
-		free(part);
-	}
+	each_part(place->folder, &manifest, before, assert_gone);
 	shard_manifest_free(&manifest);
 	free(path);
 	free(json);
@@ -367,11 +379,7 @@ static void test_permissions(void **state)
 	assert_private(path);
 	assert_private(json);
 	assert_int_equal(shard_manifest_read(json, &manifest, &err), 0);
-	for (unsigned i = 0; i < manifest.count; i++) {
-		char *part = helper_path(place->folder, manifest.parts[i].file);
-		assert_private(part);
-		free(part);
-	}
+	each_part(place->folder, &manifest, manifest.count, assert_private);
 	shard_manifest_free(&manifest);
 	free(path);
 	free(json);

@@ -152,14 +152,7 @@ with_views() {
 		cmp "$dir/views/checkpoint.safetensors" "$dir/views-3/checkpoint.safetensors" || return 1
 	grep -A 1 '"views"' "$dir/views/run.json" | grep -qF "$views" || { echo "not in run.json"; return 1; }
 	! cmp -s "$dir/views/checkpoint.safetensors" "$dir/reference/checkpoint.safetensors" || { echo "the same as without"; return 1; }
-	rm -rf "$dir/views-3"
-	replace_shell="exec" train "$dir/views-3" --views "$views" --checkpoint-every 1 &
-	pid=$!
-	while [ ! -e "$dir/views-3/checkpoint.safetensors" ] && kill -0 "$pid" 2>/dev/null; do
-		sleep 0.01
-	done
-	kill -9 "$pid" 2>/dev/null
-	wait "$pid" 2>/dev/null
+	stopped KILL "$dir/views-3" train "$dir/views-3" --views "$views" --checkpoint-every 1 || return 1
 	fails 1 "--views is simclr now" train "$dir/views-3" --resume --views simclr &&
 		train "$dir/views-3" --resume &&
 		cmp "$dir/views/checkpoint.safetensors" "$dir/views-3/checkpoint.safetensors"

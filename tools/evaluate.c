@@ -38,12 +38,12 @@ const struct epoch_plan *evaluator_plan(
 	return evaluator->plans[2];
 }
 
-/* Images without a label (-1) teach a probe nothing and cannot be scored. */
-static int check_labels(const struct shard_set *set, const struct epoch_plan *plan, struct error *err)
+int evaluate_check_labels(
+	const struct shard_set *set, const struct epoch_plan *plan, const char *needed_by, struct error *err)
 {
-	uint64_t count = epoch_plan_length(plan);
+	uint64_t count = plan ? epoch_plan_length(plan) : shard_set_records(set);
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t number = epoch_plan_record(plan, 0, i);
+		uint64_t number = plan ? epoch_plan_record(plan, 0, i) : i;
 		const struct shard_record *record = shard_set_record(set, number);
 		unsigned shard;
 		uint32_t local;
@@ -51,8 +51,8 @@ static int check_labels(const struct shard_set *set, const struct epoch_plan *pl
 			continue;
 		shard_set_locate(set, number, &shard, &local);
 		return error_set(err, ERROR_MISMATCH,
-			"%s: image '%s' has no label, which evaluation needs: pack class folders, or leave it out",
-			shard_path(shard_set_at(set, shard)), record->key);
+			"%s: image '%s' has no label, which %s needs: pack class folders, or leave it out",
+			shard_path(shard_set_at(set, shard)), record->key, needed_by);
 	}
 	return 0;
 }
@@ -63,7 +63,7 @@ static int create_side(struct evaluator *evaluator, int side, struct error *err)
 	struct runtime *runtime = evaluator->runtime;
 	const struct shard_set *set = side ? evaluator->config.test : evaluator->config.train;
 	evaluator->plans[side] = create_plan(evaluator, side, EPOCH_SEQUENTIAL, 0, err);
-	if (!evaluator->plans[side] || check_labels(set, evaluator->plans[side], err) < 0)
+	if (!evaluator->plans[side] || evaluate_check_labels(set, evaluator->plans[side], "evaluation", err) < 0)
 		return err->code;
 	uint64_t count = epoch_plan_length(evaluator->plans[side]);
 	struct loader_config config = runtime_loader_config(runtime);

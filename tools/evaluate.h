@@ -31,6 +31,11 @@ struct evaluator {
 	unsigned classes;
 };
 
+/* ERROR_MISMATCH, naming the first, when an image of the plan (NULL: of the set) has no label: it teaches a classifier
+ * nothing and cannot be scored. needed_by: "evaluation". */
+int evaluate_check_labels(
+	const struct shard_set *set, const struct epoch_plan *plan, const char *needed_by, struct error *err);
+
 /* Loaders and tables from the runtime's arena. ERROR_MISMATCH when classes differ or an image has no label: what would
  * fail a run at its end is said at its beginning. */
 int evaluator_create(

@@ -258,9 +258,7 @@ static int check_outputs(const struct options *options, const struct pack_option
 					err, ERROR_USAGE, "%s %s is also an input", outputs[i].option, outputs[i].path);
 		}
 		for (size_t other = 0; other < i; other++) {
-			if (outputs[other].path != NULL &&
-				(strcmp(outputs[i].path, outputs[other].path) == 0 ||
-					command_same_file(outputs[i].path, outputs[other].path)))
+			if (outputs[other].path != NULL && command_same_file(outputs[i].path, outputs[other].path))
 				return error_set(err, ERROR_USAGE, "%s and %s are the same file, %s",
 					outputs[other].option, outputs[i].option, outputs[i].path);
 		}

@@ -16,15 +16,16 @@
 #include "tools/report_grid.h"
 #include "tools/report_page.h"
 #include "tools/report_read.h"
+#include "tools/sweep_plan.h"
 
-enum { VALUES_MOST = 32 /* as a sweep measures */, TEXT_BYTES = 512 };
+enum { VALUES_MOST = SWEEP_MEASURES, TEXT_BYTES = 512 };
 
 struct value {
 	const char *name, *label;
 	struct grid grid;
 };
 
-struct study {
+struct study_page {
 	struct html html;
 	const char *folder;
 	cJSON *record, *rows;
@@ -42,7 +43,7 @@ static bool is_done(const cJSON *row)
 
 /* ---- Reading ---- */
 
-static int read_figure(struct study *study, struct error *err)
+static int read_figure(struct study_page *study, struct error *err)
 {
 	static const char *const kinds[] = {"lines", "bars", "heatmap"};
 	const cJSON *figure = cJSON_GetObjectItemCaseSensitive(study->record, "figure");
@@ -76,7 +77,7 @@ static int read_figure(struct study *study, struct error *err)
 	return 0;
 }
 
-static int check_rows(const struct study *study, struct error *err)
+static int check_rows(const struct study_page *study, struct error *err)
 {
 	const cJSON *row;
 	unsigned number = 0;
@@ -90,7 +91,7 @@ static int check_rows(const struct study *study, struct error *err)
 	return 0;
 }
 
-static int make_grids(struct study *study, struct error *err)
+static int make_grids(struct study_page *study, struct error *err)
 {
 	const cJSON *row, *paper = cJSON_GetObjectItemCaseSensitive(
 				  cJSON_GetObjectItemCaseSensitive(study->record, "paper"), "points");
@@ -124,7 +125,7 @@ static int make_grids(struct study *study, struct error *err)
 /* ---- Against the paper ---- */
 
 /* The paper's number for a place of the study's grid, or NAN. */
-static double paper_at(const struct study *study, const struct grid *grid, size_t place)
+static double paper_at(const struct study_page *study, const struct grid *grid, size_t place)
 {
 	size_t at = 0;
 	if (study->paper.places == 0 || study->paper.axis_count == 0)
@@ -169,7 +170,7 @@ static double rank_correlation(const double *a, const double *b, size_t count)
 	return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
 }
 
-static int put_agreement(struct study *study, struct error *err)
+static int put_agreement(struct study_page *study, struct error *err)
 {
 	const struct grid *grid = &study->values[0].grid;
 	double *ours = calloc(2 * grid->places + 1, sizeof *ours);
@@ -193,7 +194,7 @@ static int put_agreement(struct study *study, struct error *err)
 	return 0;
 }
 
-static int put_verdict(struct study *study, struct error *err)
+static int put_verdict(struct study_page *study, struct error *err)
 {
 	const struct grid *grid = &study->values[0].grid;
 	unsigned done = 0, all = 0;
@@ -233,7 +234,7 @@ static int put_verdict(struct study *study, struct error *err)
 
 /* ---- Tables ---- */
 
-static void put_cells(struct study *study)
+static void put_cells(struct study_page *study)
 {
 	struct html *html = &study->html;
 	const struct grid *grid = &study->values[0].grid;
@@ -274,7 +275,7 @@ static void put_cells(struct study *study)
 	html_card_end(html);
 }
 
-static void put_run_row(struct study *study, const cJSON *row)
+static void put_run_row(struct study_page *study, const cJSON *row)
 {
 	struct html *html = &study->html;
 	const cJSON *axis, *cell = cJSON_GetObjectItemCaseSensitive(row, "cell");
@@ -299,7 +300,7 @@ static void put_run_row(struct study *study, const cJSON *row)
 	html_row_end(html);
 }
 
-static void put_runs(struct study *study)
+static void put_runs(struct study_page *study)
 {
 	struct html *html = &study->html;
 	const cJSON *item;
@@ -324,7 +325,7 @@ static void put_runs(struct study *study)
 	fputs("</details></section>\n", html->out);
 }
 
-static void put_failures(struct study *study)
+static void put_failures(struct study_page *study)
 {
 	struct html *html = &study->html;
 	const cJSON *row;
@@ -357,7 +358,7 @@ static void put_failures(struct study *study)
 }
 
 /* Of the first run that has a record. */
-static void put_options(struct study *study)
+static void put_options(struct study_page *study)
 {
 	const cJSON *row;
 	cJSON_ArrayForEach(row, study->rows)
@@ -382,7 +383,7 @@ static void put_options(struct study *study)
 
 /* ---- The page ---- */
 
-static int put_figures(struct study *study, struct error *err)
+static int put_figures(struct study_page *study, struct error *err)
 {
 	struct html *html = &study->html;
 	const cJSON *paper = cJSON_GetObjectItemCaseSensitive(study->record, "paper");
@@ -410,7 +411,7 @@ static int put_figures(struct study *study, struct error *err)
 	return 0;
 }
 
-static int put_study(struct study *study, struct error *err)
+static int put_study(struct study_page *study, struct error *err)
 {
 	int code = put_verdict(study, err);
 	if (code == 0)
@@ -426,7 +427,7 @@ static int put_study(struct study *study, struct error *err)
 	return 0;
 }
 
-static int read_study(struct study *study, struct error *err)
+static int read_study(struct study_page *study, struct error *err)
 {
 	study->record = report_read_object(study->folder, "study.json", err);
 	study->rows = study->record ? report_read_lines(study->folder, "rows.jsonl", false, err) : NULL;
@@ -440,7 +441,7 @@ static int read_study(struct study *study, struct error *err)
 
 int report_study_write(const char *folder, const char *output, const char *title, struct error *err)
 {
-	struct study *study = calloc(1, sizeof *study);
+	struct study_page *study = calloc(1, sizeof *study);
 	if (!study)
 		return error_set(err, ERROR_MEMORY, "out of memory for a report");
 	study->folder = folder;

@@ -130,24 +130,30 @@ static int read_measures(struct sweep_plan *plan, struct error *err)
 	return code;
 }
 
-/* Every {NAME} can be filled in: in runs to prepare, which are of no cell, and in what is measured of one. */
-static int check_places(struct sweep_plan *plan, struct error *err)
+/* Every {NAME} in the options can be filled in, for that cell or for none; where: what they are of. */
+static int check_places(struct sweep_plan *plan, const struct study_options *options, const struct sweep_cell *cell,
+	const char *where, const char *name, struct error *err)
 {
 	char source[512];
-	for (unsigned i = 0; i < plan->prepared_count + plan->measure_count; i++) {
-		bool prepared = i < plan->prepared_count;
-		const struct study_options *options =
-			prepared ? &plan->prepared[i].options : &plan->measures[i - plan->prepared_count].options;
-		const char *name = prepared ? plan->prepared[i].name : plan->measures[i - plan->prepared_count].name;
-		for (size_t j = 0; j < options->count; j++) {
-			snprintf(source, sizeof source, "%s: --%s of %s %s", plan->study.path, options->list[j].name,
-				prepared ? "[prepare]" : "[evaluate]", name);
-			if (!sweep_plan_fill(plan, &plan->study, options->list[j].value,
-				    prepared ? NULL : &plan->cells[0], NULL, NULL, source, err))
-				return err->code;
-		}
+	for (size_t i = 0; i < options->count; i++) {
+		snprintf(source, sizeof source, "%s: --%s of %s %s", plan->study.path, options->list[i].name, where,
+			name);
+		if (!sweep_plan_fill(plan, &plan->study, options->list[i].value, cell, NULL, NULL, source, err))
+			return err->code;
 	}
 	return 0;
+}
+
+/* Runs to prepare are of no cell; what is measured is of one, whichever. */
+static int check_all_places(struct sweep_plan *plan, struct error *err)
+{
+	int code = 0;
+	for (unsigned i = 0; i < plan->prepared_count && code == 0; i++)
+		code = check_places(plan, &plan->prepared[i].options, NULL, "[prepare]", plan->prepared[i].name, err);
+	for (unsigned i = 0; i < plan->measure_count && code == 0; i++)
+		code = check_places(
+			plan, &plan->measures[i].options, &plan->cells[0], "[evaluate]", plan->measures[i].name, err);
+	return code;
 }
 
 static int read_seeds(struct sweep_plan *plan, const char *given, struct error *err)
@@ -243,7 +249,7 @@ static int make(struct sweep_plan *plan, struct study_options *base, struct stud
 	if (code == 0)
 		code = read_measures(plan, err);
 	if (code == 0)
-		code = check_places(plan, err);
+		code = check_all_places(plan, err);
 	if (code == 0)
 		code = read_seeds(plan, seeds, err);
 	return code < 0 ? code : sweep_plan_figure(plan, err);

@@ -45,11 +45,11 @@ struct train_probe {
 	struct checkpoint_tensor tensors[3]; /* its part of the checkpoint */
 };
 
-/* Where weights come from at the start, with --init. */
+/* Where weights come from: at the start of a run --init's file, else its own checkpoint. */
 struct train_start {
 	char path[WEIGHTS_PATH];
-	char model[16]; /* the option's text */
-	struct checkpoint_about about;
+	char model[16];		       /* the option's text */
+	struct checkpoint_about about; /* of that file */
 };
 
 /* Everything that one run holds. */

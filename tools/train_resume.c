@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run that goes on takes from its own folder: options from run.json, the net's input from the checkpoint. */
+/* What a run that goes on takes from its own folder: options from run.json, the rest from the checkpoint. */
 #include "tools/train_resume.h"
 
 #include <stdlib.h>
@@ -37,9 +37,8 @@ static int compare_paths(struct train_job *job, const cJSON *record, struct erro
 	return 0;
 }
 
-/* What the run's net was, from its checkpoint: the record does not say by what --init's weights normalise their
- * input. */
-static int read_own_net(struct train_job *job, struct error *err)
+/* How far the run is, and by what its net normalises its input, which the record does not say of --init's weights. */
+static int read_checkpoint(struct train_job *job, struct error *err)
 {
 	struct safetensors *file = safetensors_open(job->files.checkpoint, err);
 	if (!file)
@@ -67,5 +66,5 @@ int train_resume_options(struct train_job *job, struct error *err)
 	if (code == 0)
 		code = compare_paths(job, record, err);
 	cJSON_Delete(record);
-	return code < 0 ? code : read_own_net(job, err);
+	return code < 0 ? code : read_checkpoint(job, err);
 }

@@ -220,23 +220,20 @@ static int load_state(struct train_job *job, bool go_on, struct error *err)
 	net_init(job->net, job->options.seed);
 	if (!go_on)
 		return train_start_load(job, err);
-	struct checkpoint_about about = {0};
+	if (job->start.about.fingerprint != job->about.fingerprint)
+		return error_set(err, ERROR_MISMATCH,
+			"%s: was trained on other data than %s%s; resume with the same shards", job->files.checkpoint,
+			job->shards[0], job->shard_count > 1 ? " and the others" : "");
 	struct safetensors *file = safetensors_open(job->files.checkpoint, err);
 	if (!file)
 		return err->code;
-	int code = checkpoint_about(job->files.checkpoint, file, &about, err);
-	if (code == 0 && about.fingerprint != job->about.fingerprint)
-		code = error_set(err, ERROR_MISMATCH,
-			"%s: was trained on other data than %s%s; resume with the same shards", job->files.checkpoint,
-			job->shards[0], job->shard_count > 1 ? " and the others" : "");
-	if (code == 0)
-		code = checkpoint_load_net(job->files.checkpoint, file, job->net, err);
+	int code = checkpoint_load_net(job->files.checkpoint, file, job->net, err);
 	if (code == 0)
 		code = checkpoint_load_optimizer(job->files.checkpoint, file, job->optimizer, err);
 	if (code == 0)
 		code = checkpoint_load_extra(
 			job->files.checkpoint, file, job->about.extra, job->about.extra_count, err);
-	job->about.progress = about.progress;
+	job->about.progress = job->start.about.progress;
 	safetensors_close(file);
 	return code;
 }

@@ -160,20 +160,6 @@ int train_start_load(struct train_job *job, struct error *err)
 
 /* ---- Labels ---- */
 
-static int check_labels(const struct shard_set *set, struct error *err)
-{
-	for (unsigned s = 0; s < shard_set_count(set); s++) {
-		const struct shard *shard = shard_set_at(set, s);
-		for (uint32_t r = 0; r < shard_records(shard); r++)
-			if (shard_record(shard, r)->label < 0)
-				return error_set(err, ERROR_MISMATCH,
-					"%s: image '%s' has no label, which --loss cross-entropy needs: pack class "
-					"folders, or leave it out",
-					shard_path(shard), shard_record(shard, r)->key);
-	}
-	return 0;
-}
-
 /* No mistake, because a file of options may serve several losses. */
 static void note_unused(const struct train_job *job)
 {
@@ -197,7 +183,7 @@ int train_draw_labelled(struct train_job *job, struct error *err)
 			"%s: the images have no classes, which --loss cross-entropy needs: pack class folders",
 			shard_path(first));
 	if (o->label_fraction >= 1)
-		return check_labels(job->data, err);
+		return evaluate_check_labels(job->data, NULL, "--loss cross-entropy", err);
 	return class_draw_subset(job->data, o->label_fraction, o->split_seed, &job->subset, &job->subset_count, err);
 }
 
